@@ -1,0 +1,330 @@
+//! What `mainstay-air` tells everybody: one [`Snapshot`] feeds page, lights, CLI and fleet, so they cannot disagree.
+//! Beside it the few commands its local socket takes.
+//!
+//! The socket speaks JSON lines. A client sends one [`Request`] a line and reads [`Reply`] lines: one for every request,
+//! except [`Command::Watch`], which is answered by snapshots until the client hangs up.
+//! A field is added freely; one that changes its meaning raises [`PROTOCOL`].
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Dbfs, Frames, Instant, Lufs, Rendition, WallTime};
+
+/// Version of the socket's language.
+pub const PROTOCOL: u32 = 1;
+
+/// Where the socket lies unless told otherwise.
+pub const SOCKET: &str = "/run/mainstay/air.sock";
+
+/// Everything that is known about the box at one moment.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// [`PROTOCOL`] of the sender.
+    pub protocol: u32,
+    /// Version of `mainstay-air`.
+    pub build: String,
+    /// Monotonic time of the report; other instants in it are on the same clock.
+    pub now: Instant,
+    /// Time of day.
+    pub wall: WallTime,
+    /// When this process started.
+    pub started: Instant,
+    /// The station's name, as set.
+    pub station: String,
+    /// The sound that comes in.
+    pub input: InputReport,
+    /// Levels of the programme; `None` with meters off.
+    pub levels: Option<Levels>,
+    /// What is encoded.
+    pub renditions: Vec<RenditionReport>,
+    /// Where it goes.
+    pub outputs: Vec<OutputReport>,
+    /// The title on air, if any was set.
+    pub title: Option<String>,
+    /// Process CPU time since the start, and resident memory.
+    pub cost: Cost,
+}
+
+/// What the process costs the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// User plus system CPU time since the start, in milliseconds.
+    pub cpu_ms: u64,
+    /// Resident memory in KiB.
+    pub resident_kib: u64,
+}
+
+/// The input and its capture.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct InputReport {
+    /// What was asked for: `hw:CARD=Device`, a file's path, `tone 1000 Hz`.
+    pub name: String,
+    /// How it is.
+    pub state: InputState,
+    /// Frames per second, as read back.
+    pub rate_hz: u32,
+    /// Channels of the programme (after the pick).
+    pub channels: u8,
+    /// Frames per wake-up.
+    pub period: u32,
+    /// Frames captured, silence that stood in for a lost card included.
+    pub frames: Frames,
+    /// Times frames were missing (overrun, lost card, full ring).
+    pub gaps: u64,
+    /// Frames missing in all gaps.
+    pub gap_frames: Frames,
+    /// Overruns among the gaps.
+    pub xruns: u64,
+    /// Whether the thread runs under real-time scheduling, in words.
+    pub real_time: String,
+}
+
+/// How an input is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum InputState {
+    /// Not opened yet.
+    Starting,
+    /// Frames arrive.
+    Capturing,
+    /// It is gone and being looked for; exact silence keeps the clock.
+    Lost {
+        /// When it went.
+        since: Instant,
+        /// What went wrong, and the remedy.
+        why: String,
+    },
+}
+
+/// Levels of the programme, measured over the last 100 ms unless said otherwise. One entry per channel.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Levels {
+    /// Highest sample.
+    pub peak: Vec<Dbfs>,
+    /// Root mean square.
+    pub rms: Vec<Dbfs>,
+    /// Highest inter-sample (true) peak, ITU-R BS.1770 annex 2.
+    pub true_peak: Vec<Dbfs>,
+    /// EBU R128 momentary loudness (400 ms).
+    pub momentary: Option<Lufs>,
+    /// EBU R128 short-term loudness (3 s).
+    pub short_term: Option<Lufs>,
+    /// EBU R128 integrated loudness, gated, over the bounded history.
+    pub integrated: Option<Lufs>,
+    /// The programme has been below the silence threshold for the set time.
+    pub silent: bool,
+    /// How long it has been below the threshold; zero when it is not.
+    pub quiet_for: Duration,
+    /// Samples at full scale were seen within the hold time.
+    pub clipped: bool,
+}
+
+/// One encoding of the programme.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RenditionReport {
+    /// What it is.
+    #[serde(flatten)]
+    pub rendition: Rendition,
+    /// Packets encoded.
+    pub packets: u64,
+    /// Bytes encoded.
+    pub bytes: u64,
+}
+
+/// One output: a primary, a fallback, or both.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct OutputReport {
+    /// Its name in the settings.
+    pub name: String,
+    /// Its mounts, primary first.
+    pub mounts: Vec<MountReport>,
+}
+
+/// Which of an output's two mounts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// The mount listeners are given.
+    Primary,
+    /// The mount they are moved to when the primary goes.
+    Fallback,
+}
+
+impl core::fmt::Display for Role {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Primary => "primary",
+            Self::Fallback => "fallback",
+        })
+    }
+}
+
+/// One mount as the box sees it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct MountReport {
+    /// Primary or fallback.
+    pub role: Role,
+    /// Address without secrets: `http://host:8000/live`.
+    pub url: String,
+    /// What it carries.
+    pub rendition: Rendition,
+    /// Where it stands.
+    pub state: MountState,
+    /// Since when.
+    pub since: Instant,
+    /// What is wrong and what to do, in one sentence; `None` when nothing is.
+    pub remedy: Option<String>,
+    /// The server, as its answers name it (`Icecast 2.4.4`).
+    pub server: Option<String>,
+    /// Address the source is connected to, while it is.
+    pub peer: Option<String>,
+    /// Body bytes the server acknowledged, over all connections.
+    pub acked: u64,
+    /// Body bytes handed to the kernel, over all connections.
+    pub written: u64,
+    /// How far the mount is behind the encoder, in milliseconds.
+    pub lag_ms: u64,
+    /// Bytes left out because the mount was too far behind.
+    pub skipped: u64,
+    /// Times a connection was accepted.
+    pub accepted: u64,
+    /// Times a connection was lost or refused.
+    pub failures: u64,
+    /// Longest time between two writes on the current connection, in milliseconds.
+    pub longest_pause_ms: u64,
+    /// Bytes a day at the nominal bitrate.
+    pub bytes_per_day: u64,
+    /// The title this mount carries, once the server took it.
+    pub title: Option<String>,
+}
+
+/// Where a mount stands. Only `Live` and `Verified` are on air.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MountState {
+    /// Waiting for the next attempt.
+    Waiting,
+    /// Resolving, connecting, securing or greeting.
+    Connecting,
+    /// The server took the source; no byte is acknowledged yet.
+    Accepted,
+    /// The server acknowledges bytes.
+    Live,
+    /// Live, and the server's own status or a listener probe shows it.
+    Verified,
+    /// Connected, but bytes are not acknowledged.
+    Stalled,
+    /// The server said no, and only a person can change that.
+    Refused,
+    /// Another source holds the mount.
+    Occupied,
+}
+
+impl MountState {
+    /// The word shown to people.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Connecting => "connecting",
+            Self::Accepted => "accepted",
+            Self::Live => "live",
+            Self::Verified => "verified",
+            Self::Stalled => "stalled",
+            Self::Refused => "refused",
+            Self::Occupied => "occupied",
+        }
+    }
+
+    /// Whether listeners get the programme as far as the box can prove.
+    #[must_use]
+    pub const fn on_air(self) -> bool {
+        matches!(self, Self::Live | Self::Verified)
+    }
+}
+
+/// One line from a client.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// [`PROTOCOL`] of the client.
+    pub protocol: u32,
+    /// What it wants.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+/// What a client may ask.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// One snapshot.
+    Status,
+    /// A snapshot now and then every `every_ms` (50 ms at the least), until the client hangs up.
+    Watch {
+        /// Milliseconds between snapshots.
+        every_ms: u64,
+    },
+    /// Sets the title on all mounts.
+    Title {
+        /// The text, UTF-8.
+        text: String,
+    },
+    /// Reads the settings again.
+    Reload,
+    /// The newest log lines, oldest first.
+    Log {
+        /// At most so many.
+        lines: u32,
+    },
+    /// The last ten minutes of delivery events, for `cargo xtask replay`.
+    Events,
+}
+
+/// One line to a client.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// To `Status` and `Watch`.
+    Snapshot(alloc::boxed::Box<Snapshot>),
+    /// To `Title` and `Reload`: done, and what changed.
+    Done {
+        /// One line each.
+        changes: Vec<String>,
+    },
+    /// To `Log`.
+    Log {
+        /// The lines.
+        lines: Vec<String>,
+    },
+    /// To `Events`: the recording, as its own JSON document.
+    Events {
+        /// What `cargo xtask replay` reads.
+        recording: String,
+    },
+    /// The request was refused and nothing changed.
+    Refused {
+        /// What was wrong and what would be right; may be several lines.
+        why: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn the_socket_language_is_flat_json() {
+        let request = Request { protocol: PROTOCOL, command: Command::Title { text: "Bach".to_string() } };
+        let line = serde_json::to_string(&request).unwrap();
+        assert_eq!(line, r#"{"protocol":1,"command":"title","text":"Bach"}"#);
+        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+        assert_eq!(
+            serde_json::from_str::<Request>(r#"{"protocol":1,"command":"status"}"#).unwrap().command,
+            Command::Status
+        );
+    }
+}
