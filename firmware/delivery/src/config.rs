@@ -1,0 +1,134 @@
+//! What the core is told: which mounts there are, where, and what they carry.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use units::snapshot::Role;
+use units::{Rendition, Secret};
+
+/// The whole of it. Equal parts of an old and a new configuration are left alone by a reload.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Config {
+    /// Sent as `User-Agent`: name and version of the box.
+    pub agent: String,
+    /// Seed of the jitter in waits; any number, different on every box so that a fleet does not knock in step.
+    pub seed: u64,
+    /// Every mount, at most 64 (32 outputs of two).
+    pub mounts: Vec<MountConfig>,
+}
+
+/// One mount on one server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MountConfig {
+    /// Which output's which mount; unique.
+    pub id: MountId,
+    /// Where it lies.
+    pub server: Server,
+    /// The mount's path with its leading `/`. Shoutcast v1 has none: `/`.
+    pub path: String,
+    /// Source user; Icecast's default is `source`.
+    pub user: String,
+    /// Source password.
+    pub password: Secret,
+    /// What it carries.
+    pub rendition: Rendition,
+    /// What the server is told about the station.
+    pub station: Station,
+    /// How far the mount may fall behind the encoder before it skips to live.
+    ///
+    /// Ten seconds by default: at 320 kbit/s that is 400 KB, which still fits a listener's queue of 512 KiB together
+    /// with its burst, so that catching up costs no listener his connection.
+    pub longest_lag: Duration,
+}
+
+/// An output's name and the mount's role in it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct MountId {
+    /// The output's name.
+    pub output: String,
+    /// Primary or fallback.
+    pub role: Role,
+}
+
+impl fmt::Display for MountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.output, self.role)
+    }
+}
+
+/// A streaming server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Server {
+    /// How it behaves.
+    pub kind: ServerKind,
+    /// Name or literal address.
+    pub host: String,
+    /// TCP port of the listeners' side; Shoutcast v1 sources connect to the next one.
+    pub port: u16,
+    /// How its certificate is judged; `None` is plain TCP.
+    pub tls: Option<Trust>,
+    /// How an HTTP source opens the mount.
+    pub method: Method,
+}
+
+/// What kind of server it is. What follows from that is data: [`crate::profile::ServerProfile`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerKind {
+    /// Icecast 2.4 or 2.5 (its answers tell which).
+    Icecast,
+    /// icecast-kh, by its published behaviour.
+    IcecastKh,
+    /// Liquidsoap's `input.harbor`.
+    Harbor,
+    /// Shoutcast v1 (also Icecast's `<shoutcast-mount>`).
+    #[serde(rename = "shoutcast-1")]
+    Shoutcast1,
+    /// Anything else that takes an Icecast source (provider inputs).
+    Generic,
+}
+
+/// How an HTTP source opens its mount.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// `PUT` with `Expect: 100-continue`, never chunked (2.4 would relay the chunk sizes as sound).
+    #[default]
+    Put,
+    /// The older `SOURCE`, for servers and proxies that know nothing else.
+    Source,
+}
+
+/// Whose word about a server's identity counts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Trust {
+    /// The system's roots.
+    System,
+    /// The operator's own authority.
+    Authority {
+        /// The file it was read from, for messages.
+        path: String,
+        /// Its certificates, PEM.
+        pem: String,
+    },
+    /// Exactly one certificate, by the SHA-256 of its DER form; time and names do not count.
+    Pinned([u8; 32]),
+}
+
+/// What the server is told about the station (`Ice-*` or `icy-*` headers).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Station {
+    /// Station name.
+    pub name: String,
+    /// One line about it.
+    pub description: String,
+    /// Genre.
+    pub genre: String,
+    /// The station's home page.
+    pub homepage: String,
+    /// Whether directories may list it; never on a fallback.
+    pub public: bool,
+}

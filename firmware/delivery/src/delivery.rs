@@ -1,0 +1,220 @@
+//! The one door of the core.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+use units::snapshot::{MountReport, OutputReport, Role};
+use units::{BytePos, Instant, Rendition};
+
+use crate::config::{Config, MountConfig};
+use crate::event::{Input, LinkId, Output, RenditionId};
+use crate::index::Index;
+use crate::mount::{Event, Mount, Step};
+
+/// Every mount, and what its renditions have become.
+///
+/// Contract
+/// - [`Delivery::handle`] takes one input at a time; `now` never goes back.
+/// - After each, [`Delivery::poll`] is drained until it gives `None`, and each output carried out in order. Answers to
+///   outputs come back as further inputs, at once or later.
+/// - At [`Delivery::wakeup`] (or any time: a spurious one is harmless) comes [`Input::Tick`].
+/// - A server that misbehaves is an input, never an error; there are no errors here.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Delivery {
+    agent: String,
+    mounts: Vec<Mount>,
+    indices: Vec<Index>,
+    title: Option<String>,
+    next_link: u32,
+    #[serde(skip)]
+    outputs: Outputs,
+}
+
+/// Outputs not yet fetched. Not part of the state: a checkpoint is taken when there are none.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Outputs(VecDeque<Output>);
+
+impl Delivery {
+    /// A core without mounts; [`Input::Configure`] brings them.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            agent: String::new(),
+            mounts: Vec::new(),
+            indices: Vec::new(),
+            title: None,
+            next_link: 0,
+            outputs: Outputs::default(),
+        }
+    }
+
+    /// The renditions that mounts carry or once carried; a [`RenditionId`] is a place in this list.
+    pub fn renditions(&self) -> impl Iterator<Item = &Rendition> {
+        self.indices.iter().map(Index::rendition)
+    }
+
+    /// The id of a rendition that some mount carries or once carried.
+    #[must_use]
+    pub fn rendition(&self, rendition: &Rendition) -> Option<RenditionId> {
+        let at = self.indices.iter().position(|index| index.rendition() == rendition)?;
+        u16::try_from(at).ok().map(RenditionId)
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Instant, input: &Input) {
+        let event = match input {
+            Input::Produced { rendition, end, frames: _ } => return self.produced(now, *rendition, *end),
+            Input::Configure(config) => return self.configure(now, config),
+            Input::Title(title) => return self.retitle(now, title),
+            Input::Tick => return self.tick(now),
+            Input::Resolved { link, addresses } => (*link, Event::Resolved(addresses)),
+            Input::Reached { link } => (*link, Event::Reached),
+            Input::Connected { link } => (*link, Event::Connected),
+            Input::DateIgnored { link } => (*link, Event::DateIgnored),
+            Input::Replied { link, reply } => (*link, Event::Replied(reply)),
+            Input::Wrote { link, bytes, acked, blocked } => {
+                (*link, Event::Wrote { bytes: *bytes, acked: *acked, blocked: *blocked })
+            }
+            Input::Writable { link } => (*link, Event::Writable),
+            Input::Measured { link, acked } => (*link, Event::Measured { acked: *acked }),
+            Input::Closed { link, failure } => (*link, Event::Closed(failure.as_ref())),
+            Input::Failed { link, failure } => (*link, Event::Failed(failure)),
+            Input::Answered { link, answer } => (*link, Event::Answered(answer)),
+        };
+        self.event(now, event.0, &event.1);
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.0.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due; `None` without mounts.
+    #[must_use]
+    pub fn wakeup(&self) -> Option<Instant> {
+        self.mounts.iter().map(Mount::deadline).min()
+    }
+
+    /// Every output's mounts as people see them, in the order of the settings.
+    #[must_use]
+    pub fn report(&self) -> Vec<OutputReport> {
+        let mut outputs: Vec<OutputReport> = Vec::new();
+        for mount in &self.mounts {
+            let report: MountReport = mount.report(&self.indices[usize::from(mount.rendition().0)]);
+            let name = &mount.config().id.output;
+            match outputs.iter_mut().find(|output| output.name == *name) {
+                Some(output) => output.mounts.push(report),
+                None => outputs.push(OutputReport { name: name.clone(), mounts: Vec::from([report]) }),
+            }
+        }
+        for output in &mut outputs {
+            output.mounts.sort_by_key(|mount| mount.role == Role::Fallback);
+        }
+        outputs
+    }
+
+    /// The title on air, if any.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        self.title.as_deref()
+    }
+
+    fn produced(&mut self, now: Instant, rendition: RenditionId, end: BytePos) {
+        let Some(index) = self.indices.get_mut(usize::from(rendition.0)) else { return };
+        index.push(end);
+        self.each(now, |mount, step| {
+            if mount.rendition() == rendition {
+                mount.produced(step);
+            }
+        });
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.each(now, |mount, step| {
+            if mount.deadline() <= step.now {
+                mount.tick(step);
+            }
+        });
+    }
+
+    fn retitle(&mut self, now: Instant, title: &str) {
+        self.title = (!title.is_empty()).then(|| title.into());
+        self.each(now, Mount::retitle);
+    }
+
+    fn event(&mut self, now: Instant, link: LinkId, event: &Event<'_>) {
+        self.each(now, |mount, step| {
+            if mount.owns(link) {
+                mount.event(step, link, event);
+            }
+        });
+    }
+
+    /// Mounts that are the same before and after are left alone; the rest is closed, opened, or both.
+    fn configure(&mut self, now: Instant, config: &Config) {
+        self.agent.clone_from(&config.agent);
+        let stays = |mount: &Mount| config.mounts.contains(mount.config());
+        self.each(now, |mount, step| {
+            if !stays(mount) {
+                mount.close(step);
+            }
+        });
+        let mut old: Vec<Mount> = self.mounts.drain(..).filter(|mount| config.mounts.contains(mount.config())).collect();
+        for (place, wanted) in config.mounts.iter().enumerate() {
+            let paired = is_paired(wanted, &config.mounts);
+            let mount = match old.iter().position(|mount| mount.config() == wanted) {
+                Some(at) => {
+                    let mut mount = old.swap_remove(at);
+                    mount.set_paired(paired);
+                    mount
+                }
+                None => {
+                    let rendition = self.admit(&wanted.rendition);
+                    let seed = config.seed.wrapping_add(place as u64 + 1);
+                    Mount::new(wanted.clone(), rendition, paired, seed, now)
+                }
+            };
+            self.mounts.push(mount);
+        }
+        self.tick(now);
+    }
+
+    fn admit(&mut self, rendition: &Rendition) -> RenditionId {
+        self.rendition(rendition).unwrap_or_else(|| {
+            self.indices.push(Index::new(*rendition));
+            RenditionId((self.indices.len() - 1) as u16)
+        })
+    }
+
+    fn each(&mut self, now: Instant, mut act: impl FnMut(&mut Mount, &mut Step<'_>)) {
+        for mount in &mut self.mounts {
+            let mut step = Step {
+                now,
+                index: &self.indices[usize::from(mount.rendition().0)],
+                agent: &self.agent,
+                title: self.title.as_deref(),
+                out: &mut self.outputs.0,
+                next_link: &mut self.next_link,
+            };
+            act(mount, &mut step);
+        }
+    }
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether another mount of the same output lies on the same server, so that listeners are moved between the two.
+fn is_paired(mount: &MountConfig, all: &[MountConfig]) -> bool {
+    all.iter().any(|other| {
+        other.id.output == mount.id.output
+            && other.id.role != mount.id.role
+            && other.server.host == mount.server.host
+            && other.server.port == mount.server.port
+    })
+}

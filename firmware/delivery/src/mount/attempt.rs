@@ -1,0 +1,285 @@
+//! From a wait to a stream: resolve, connect, secure, greet; and what each way of failing means.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use units::snapshot::MountState;
+
+use super::stream::Stream;
+use super::{Event, Mount, State, Step};
+use crate::backoff::{Backoff, Cause};
+use crate::event::{Failure, Output, Reply, Talk, Verdict};
+use crate::profile::Greeting;
+use crate::wire::request;
+
+impl Mount {
+    /// Begins an attempt.
+    pub(super) fn open(&mut self, step: &mut Step<'_>) {
+        self.began = step.now;
+        let link = step.link();
+        self.show_attempt(step.now);
+        let host = &self.config.server.host;
+        match host.parse::<IpAddr>() {
+            Ok(address) => self.connect(step, Vec::from([address])),
+            Err(_) => {
+                step.out.push_back(Output::Resolve { link, host: host.clone() });
+                self.state = State::Resolving { link, deadline: step.now + RESOLVE };
+            }
+        }
+    }
+
+    pub(super) fn source_event(&mut self, step: &mut Step<'_>, event: &Event<'_>) {
+        match (&self.state, event) {
+            (State::Streaming(_), _) => self.stream_event(step, event),
+            (State::Resolving { .. }, Event::Resolved(addresses)) => self.resolved(step, addresses),
+            (State::Connecting { .. } | State::Securing { .. }, Event::Reached) => self.reached(step),
+            (State::Connecting { .. } | State::Securing { .. }, Event::Connected) => self.greet(step),
+            (State::Greeting { .. }, Event::Replied(reply)) => self.replied(step, reply),
+            (_, Event::DateIgnored) => self.date_ignored(step),
+            (_, Event::Failed(failure)) => self.fail(step, failure),
+            (_, Event::Closed(failure)) => {
+                let failure = (*failure).cloned().unwrap_or(Failure::Reset);
+                self.fail(step, &failure);
+            }
+            // An input that does not belong here is late: its sender acted on an older state.
+            (
+                State::Waiting { .. }
+                | State::Resolving { .. }
+                | State::Connecting { .. }
+                | State::Securing { .. }
+                | State::Greeting { .. },
+                Event::Resolved(_)
+                | Event::Reached
+                | Event::Connected
+                | Event::Replied(_)
+                | Event::Wrote { .. }
+                | Event::Writable
+                | Event::Measured { .. }
+                | Event::Answered(_),
+            ) => {}
+        }
+    }
+
+    fn resolved(&mut self, step: &mut Step<'_>, addresses: &[IpAddr]) {
+        if addresses.is_empty() {
+            return self.fail(step, &Failure::NoSuchName);
+        }
+        let mut addresses = addresses.to_vec();
+        addresses.truncate(MOST_ADDRESSES);
+        // What worked last comes first; the rest takes turns, so that one dead address does not cost every attempt.
+        let turn = self.attempt as usize % addresses.len();
+        addresses.rotate_left(turn);
+        if self.attempt == 0
+            && let Some(at) = self.good.and_then(|good| addresses.iter().position(|&address| address == good))
+        {
+            addresses.swap(0, at);
+        }
+        self.connect(step, addresses);
+    }
+
+    /// Connects to the first of `addresses`, which is not empty.
+    fn connect(&mut self, step: &mut Step<'_>, mut addresses: Vec<IpAddr>) {
+        let link = step.link();
+        let address = addresses.remove(0);
+        let talk = match self.profile().greeting {
+            Greeting::Http => Talk::Http,
+            Greeting::Password => Talk::Shoutcast,
+        };
+        step.out.push_back(Output::Connect { link, address: self.source_address(address), tls: self.tls(), talk });
+        let deadline = step.now + Backoff::patience(self.attempt);
+        self.state = State::Connecting { link, address, rest: addresses, deadline };
+    }
+
+    fn reached(&mut self, step: &mut Step<'_>) {
+        if let State::Connecting { link, address, .. } = self.state {
+            self.state = State::Securing { link, address, deadline: step.now + SECURE };
+        }
+    }
+
+    fn greet(&mut self, step: &mut Step<'_>) {
+        let (State::Connecting { link, address, .. } | State::Securing { link, address, .. }) = self.state else {
+            return;
+        };
+        let bytes = match self.profile().greeting {
+            Greeting::Http => request::source(&self.config, step.agent),
+            Greeting::Password => request::shoutcast_password(&self.config),
+        };
+        step.out.push_back(Output::Send { link, bytes });
+        self.state = State::Greeting { link, address, deadline: step.now + GREET };
+    }
+
+    fn replied(&mut self, step: &mut Step<'_>, reply: &Reply) {
+        if let Some(server) = &reply.server {
+            self.shown.server = Some(server.clone());
+        }
+        match &reply.verdict {
+            Verdict::Go => self.accepted(step, true),
+            Verdict::Unauthorised
+            | Verdict::InUse
+            | Verdict::TooManySources
+            | Verdict::ContentType
+            | Verdict::Busy
+            | Verdict::TooOften
+            | Verdict::NoSuchMount
+            | Verdict::Rejected
+            | Verdict::Redirected
+            | Verdict::Nonsense => self.refused(step, reply),
+        }
+    }
+
+    /// The server said nothing in time. A PUT may stay unanswered (2.5 without Expect, proxies): libshout goes on as well.
+    pub(super) fn unanswered(&mut self, step: &mut Step<'_>) {
+        match self.profile().greeting {
+            Greeting::Http => self.accepted(step, false),
+            Greeting::Password => self.fail(step, &Failure::TimedOut),
+        }
+    }
+
+    fn accepted(&mut self, step: &mut Step<'_>, greeted: bool) {
+        let State::Greeting { link, address, .. } = self.state else { return };
+        match self.profile().greeting {
+            Greeting::Http => {}
+            Greeting::Password => {
+                step.out.push_back(Output::Send { link, bytes: request::shoutcast_headers(&self.config) });
+            }
+        }
+        // A mount without listeners starts with one burst, which a player can fill itself from. Where listeners are moved
+        // back by the server, they heard that already on the other mount.
+        let start = if self.paired && self.totals.accepted > 0 {
+            step.index.live()
+        } else {
+            step.index.boundary_from(step.index.live() - BURST).max(step.index.oldest())
+        };
+        self.totals.accepted += 1;
+        self.good = Some(address);
+        self.in_use_since = None;
+        self.state = State::Streaming(Box::new(Stream::new(link, address, step.now, start, greeted)));
+        let why = if greeted { "the server took the source" } else { "the server said nothing; sending all the same" };
+        self.show_progress(step, MountState::Accepted, why.to_string());
+        if step.title.is_some() {
+            self.title.due(step.now);
+        }
+        self.produced(step);
+        self.tick(step);
+    }
+
+    /// The server said no, before or during the stream.
+    pub(super) fn refused(&mut self, step: &mut Step<'_>, reply: &Reply) {
+        let status = reply.status;
+        let user = &self.config.user;
+        let path = &self.config.path;
+        let (cause, to, why) = match &reply.verdict {
+            Verdict::Go | Verdict::Nonsense => (
+                Cause::Answer,
+                MountState::Waiting,
+                String::from("what answers there is no streaming server; check host and port"),
+            ),
+            Verdict::Unauthorised => (
+                Cause::Person,
+                MountState::Refused,
+                format!("wrong user or password for {user} (status {status}); check both with the provider"),
+            ),
+            Verdict::InUse => {
+                let since = *self.in_use_since.get_or_insert(step.now);
+                if step.now.since(since) < OWN_DEAD_SOURCE {
+                    let why = "the mount is in use, probably still by our own last connection; trying again";
+                    (Cause::InUse, MountState::Waiting, why.to_string())
+                } else {
+                    let why = format!("another source holds {path}; stop it, or give this box a mount of its own");
+                    (Cause::Occupied, MountState::Occupied, why)
+                }
+            }
+            Verdict::TooManySources => (
+                Cause::NoRoom,
+                MountState::Waiting,
+                format!("the server's limit of sources is reached (status {status}); raise <sources> on the server"),
+            ),
+            Verdict::Busy => (Cause::NoRoom, MountState::Waiting, format!("the server is full or busy (status {status})")),
+            Verdict::TooOften => (
+                Cause::NoRoom,
+                MountState::Waiting,
+                String::from("these credentials were used too often (status 429); does another box use them?"),
+            ),
+            Verdict::ContentType => (
+                Cause::Person,
+                MountState::Refused,
+                format!("the server does not take {} (status {status})", self.config.rendition.codec.content_type()),
+            ),
+            Verdict::NoSuchMount => (
+                Cause::Person,
+                MountState::Refused,
+                format!("the server knows no mount {path} (status {status}); check the path with the provider"),
+            ),
+            Verdict::Rejected => (
+                Cause::Person,
+                MountState::Refused,
+                format!("the server rejects the request (status {status}); try the other method (put, source) or path"),
+            ),
+            Verdict::Redirected => (
+                Cause::Person,
+                MountState::Refused,
+                format!("the server sends sources elsewhere (status {status}); ask the provider for the ingest's address"),
+            ),
+        };
+        if reply.verdict != Verdict::InUse {
+            self.in_use_since = None;
+        }
+        self.wait(step, cause, to, why);
+    }
+
+    /// The attempt broke below HTTP. Untried addresses of the same name come first.
+    pub(super) fn fail(&mut self, step: &mut Step<'_>, failure: &Failure) {
+        if let State::Connecting { link, rest, .. } = &mut self.state
+            && !rest.is_empty()
+        {
+            step.out.push_back(Output::Close { link: *link });
+            let rest = core::mem::take(rest);
+            return self.connect(step, rest);
+        }
+        let cause = match (failure.needs_a_person(), failure.is_answer()) {
+            (true, _) => Cause::Person,
+            (false, true) => Cause::Answer,
+            (false, false) => Cause::Silence,
+        };
+        let to = if failure.needs_a_person() { MountState::Refused } else { MountState::Waiting };
+        self.wait(step, cause, to, failure.to_string());
+    }
+
+    /// Lets everything go and waits for the next attempt.
+    pub(super) fn wait(&mut self, step: &mut Step<'_>, cause: Cause, to: MountState, why: String) {
+        self.drop_links(step);
+        self.totals.failures += 1;
+        self.attempt = if cause == Cause::Lost { 0 } else { self.attempt.saturating_add(1) };
+        // The wait counts from now for a stream that ended: its attempt began long ago.
+        let began = if matches!(self.state, State::Streaming(_)) { step.now } else { self.began };
+        self.state = State::Waiting { until: self.backoff.next(step.now, began, cause) };
+        self.show_trouble(step, to, why);
+    }
+
+    pub(super) fn date_ignored(&mut self, step: &mut Step<'_>) {
+        let why = "the certificate's dates do not hold, but the clock is unknown: connecting all the same. Set the clock or check the certificate";
+        let (from, mount) = (self.shown.state, self.config.id.clone());
+        step.out.push_back(Output::Log(crate::event::Transition {
+            mount,
+            from,
+            to: from,
+            why: why.to_string(),
+            alarm: true,
+        }));
+    }
+}
+
+/// What a player holds of a new mount: the server's default burst.
+const BURST: u64 = 65_536;
+const MOST_ADDRESSES: usize = 16;
+const RESOLVE: Duration = Duration::from_secs(5);
+const SECURE: Duration = Duration::from_secs(5);
+/// As long as libshout waits: below half of the server's source timeout.
+const GREET: Duration = Duration::from_secs(4);
+/// A dead connection of ours is dropped by the server after its source timeout (10 s) and some; who holds the mount longer
+/// is somebody else.
+const OWN_DEAD_SOURCE: Duration = Duration::from_secs(15);

@@ -1,0 +1,378 @@
+//! A stream that the server took: what is written, what is acknowledged, what is proven.
+
+use alloc::format;
+use alloc::string::ToString;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use units::snapshot::{MountReport, MountState};
+use units::{BytePos, Instant};
+
+use super::{Event, Mount, State, Step, Totals};
+use crate::backoff::Cause;
+use crate::config::MountConfig;
+use crate::event::{Answer, Failure, LinkId, Output, Question, RenditionId, Verdict};
+use crate::index::Index;
+use crate::profile::{Proofs, ServerProfile, Titles};
+use crate::proof::{self, News, Proof};
+use crate::title;
+use crate::wire::request;
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Stream {
+    pub link: LinkId,
+    pub address: IpAddr,
+    pub proof: Proof,
+    accepted: Instant,
+    /// The server said yes (or anything at all); without that, acknowledged bytes only prove its kernel.
+    greeted: bool,
+    flow: Flow,
+    /// The next byte of the rendition to write.
+    cursor: BytePos,
+    /// The mount is too far behind: it ends the packet it is in here, and goes on at live.
+    skip_at: Option<BytePos>,
+    /// A write is out and its outcome not yet in.
+    writing: bool,
+    /// The socket is full.
+    blocked: bool,
+    written: u64,
+    acked: u64,
+    last_write: Instant,
+    longest_pause: Duration,
+    /// The last time an acknowledgement came, or nothing was owed.
+    progress: Instant,
+    measure_at: Instant,
+    /// The stream has held long enough for its past troubles to be forgotten.
+    settled: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+enum Flow {
+    /// No byte acknowledged yet.
+    Accepted,
+    /// Bytes are acknowledged.
+    Live,
+    /// They are not any more.
+    Stalled,
+}
+
+impl Stream {
+    pub(super) fn new(link: LinkId, address: IpAddr, now: Instant, start: BytePos, greeted: bool) -> Self {
+        Self {
+            link,
+            address,
+            proof: Proof::new(),
+            accepted: now,
+            greeted,
+            flow: Flow::Accepted,
+            cursor: start,
+            skip_at: None,
+            writing: false,
+            blocked: false,
+            written: 0,
+            acked: 0,
+            last_write: now,
+            longest_pause: Duration::ZERO,
+            progress: now,
+            measure_at: now + MEASURE_EAGERLY,
+            settled: false,
+        }
+    }
+
+    /// The rendition grew, or there is room again: write what there is.
+    pub(super) fn produced(
+        &mut self,
+        step: &mut Step<'_>,
+        config: &MountConfig,
+        rendition: RenditionId,
+        totals: &mut Totals,
+    ) {
+        let index = step.index;
+        if self.skip_at.is_none() {
+            let longest = u64::try_from(config.longest_lag.as_millis()).unwrap_or(u64::MAX);
+            if index.lag_ms(self.cursor) > longest || self.cursor < index.oldest() {
+                self.skip_at = Some(index.boundary_from(self.cursor));
+            }
+        }
+        if self.writing || self.blocked {
+            return;
+        }
+        if self.skip_at == Some(self.cursor) {
+            totals.skipped += index.live().since(self.cursor);
+            self.cursor = index.live();
+            self.skip_at = None;
+        }
+        let to = self.skip_at.unwrap_or_else(|| index.live());
+        if self.cursor < to {
+            self.writing = true;
+            step.out.push_back(Output::Write { link: self.link, rendition, from: self.cursor, to });
+        }
+    }
+
+    pub(super) fn deadline(&self, profile: &ServerProfile) -> Instant {
+        let mut deadline = Instant::from_micros(u64::MAX);
+        if !self.settled {
+            deadline = self.accepted + SETTLE;
+        }
+        if self.owes() {
+            let patience = if self.flow == Flow::Stalled { give_up(profile) } else { STALL };
+            deadline = deadline.min(self.measure_at).min(self.progress + patience);
+        }
+        self.proof.deadline().map_or(deadline, |proof| deadline.min(proof))
+    }
+
+    pub(super) fn report(&self, report: &mut MountReport, index: &Index) {
+        report.lag_ms = index.lag_ms(self.cursor);
+        report.longest_pause_ms = u64::try_from(self.longest_pause.as_millis()).unwrap_or(u64::MAX);
+    }
+
+    /// Whether something written is not acknowledged, or could not even be written.
+    fn owes(&self) -> bool {
+        self.written > self.acked || self.blocked
+    }
+
+    fn note_acked(&mut self, now: Instant, acked: u64, totals: &mut Totals) {
+        if acked > self.acked {
+            totals.acked += acked - self.acked;
+            self.acked = acked;
+            self.progress = now;
+        }
+        let pace = match (self.flow, self.blocked) {
+            (Flow::Accepted, _) => MEASURE_EAGERLY,
+            (Flow::Live, false) => MEASURE_CALMLY,
+            (Flow::Live, true) | (Flow::Stalled, _) => MEASURE_WORRIED,
+        };
+        self.measure_at = now + pace;
+    }
+
+    fn wrote(&mut self, now: Instant, bytes: u32, blocked: bool, totals: &mut Totals) {
+        if !self.owes() {
+            self.progress = now;
+        }
+        self.writing = false;
+        self.blocked = blocked;
+        if bytes > 0 {
+            if self.written > 0 {
+                self.longest_pause = self.longest_pause.max(now.since(self.last_write));
+            }
+            self.last_write = now;
+            self.written += u64::from(bytes);
+            self.cursor += u64::from(bytes);
+            totals.written += u64::from(bytes);
+        }
+    }
+}
+
+impl Mount {
+    pub(super) fn stream_event(&mut self, step: &mut Step<'_>, event: &Event<'_>) {
+        let State::Streaming(stream) = &mut self.state else { return };
+        match event {
+            Event::Wrote { bytes, acked, blocked } => {
+                stream.wrote(step.now, *bytes, *blocked, &mut self.totals);
+                stream.note_acked(step.now, *acked, &mut self.totals);
+                self.flow(step);
+                self.produced(step);
+            }
+            Event::Writable => {
+                stream.blocked = false;
+                self.produced(step);
+            }
+            Event::Measured { acked } => {
+                stream.note_acked(step.now, *acked, &mut self.totals);
+                self.flow(step);
+            }
+            Event::Replied(reply) if reply.verdict == Verdict::Go => {
+                stream.greeted = true;
+                if let Some(server) = &reply.server {
+                    self.shown.server = Some(server.clone());
+                }
+                self.flow(step);
+            }
+            Event::Replied(reply) => self.refused(step, reply),
+            Event::DateIgnored => self.date_ignored(step),
+            Event::Closed(failure) => self.ended(step, *failure),
+            Event::Failed(failure) => self.ended(step, Some(failure)),
+            Event::Resolved(_) | Event::Reached | Event::Connected | Event::Answered(_) => {}
+        }
+    }
+
+    pub(super) fn stream_tick(&mut self, step: &mut Step<'_>) {
+        let now = step.now;
+        let profile = self.profile();
+        let State::Streaming(stream) = &mut self.state else { return };
+        if !stream.settled && now.since(stream.accepted) >= SETTLE {
+            stream.settled = true;
+            self.backoff.settle();
+            self.attempt = 0;
+        }
+        if stream.owes() {
+            if now.since(stream.progress) >= give_up(profile) {
+                let seconds = now.since(stream.progress).as_secs();
+                let why = format!("no byte was acknowledged for {seconds} s; opening the mount anew");
+                return self.wait(step, Cause::Silence, MountState::Waiting, why);
+            }
+            if now >= stream.measure_at {
+                stream.measure_at = now + MEASURE_WORRIED;
+                step.out.push_back(Output::Measure { link: stream.link });
+            }
+        }
+        self.flow(step);
+        self.ask(step);
+    }
+
+    /// What acknowledgements, or their absence, mean.
+    fn flow(&mut self, step: &mut Step<'_>) {
+        let has_proof = !matches!(self.profile().proof, Proofs::Nothing);
+        let State::Streaming(stream) = &mut self.state else { return };
+        let waited = step.now.since(stream.progress);
+        match stream.flow {
+            Flow::Accepted | Flow::Live if stream.owes() && waited >= STALL => {
+                stream.flow = Flow::Stalled;
+                let why = "no byte is acknowledged; the network or the server hangs";
+                self.show_progress(step, MountState::Stalled, why.to_string());
+            }
+            Flow::Accepted | Flow::Stalled if stream.acked > 0 && (waited < STALL || !stream.owes()) => {
+                if !stream.greeted && !stream.proof.verified() {
+                    if has_proof {
+                        stream.proof.wanted(step.now);
+                    }
+                    return;
+                }
+                stream.flow = Flow::Live;
+                let verified = stream.proof.verified();
+                if has_proof {
+                    stream.proof.wanted(step.now);
+                }
+                let to = if verified { MountState::Verified } else { MountState::Live };
+                self.show_progress(step, to, "the server acknowledges bytes".to_string());
+            }
+            Flow::Accepted | Flow::Live | Flow::Stalled => {}
+        }
+    }
+
+    /// Sends the questions that are due: title and proof.
+    fn ask(&mut self, step: &mut Step<'_>) {
+        let now = step.now;
+        let profile = self.profile();
+        let tls = self.tls();
+        let State::Streaming(stream) = &self.state else { return };
+        let address = self.page_address(stream.address);
+        let way = stream.proof.way();
+        let overdue = stream.proof.overdue(now).then(|| stream.proof.asking()).flatten();
+        let due = stream.proof.due(now);
+
+        if self.title.deadline().is_some_and(|at| at <= now) {
+            if let Some(link) = self.title.asking() {
+                step.out.push_back(Output::Close { link });
+                self.title.answered(now, false);
+            } else if let Some(text) = step.title {
+                let link = step.link();
+                let request = match profile.titles {
+                    Titles::AdminMetadata => request::admin_metadata(&self.config, step.agent, text),
+                    Titles::AdminCgi => request::admin_cgi(&self.config, step.agent, text),
+                };
+                let (question, patience) = (Question::Title, title::PATIENCE);
+                step.out.push_back(Output::Ask { link, address, tls: tls.clone(), request, question, patience });
+                self.title.asked(now, link, text.to_string());
+            } else {
+                self.title.reset();
+            }
+        }
+
+        if let Some(link) = overdue {
+            step.out.push_back(Output::Close { link });
+            self.proven(step, None);
+        } else if due {
+            let (path, question) = match profile.proof {
+                Proofs::StatusList(paths) if way < paths.len() => {
+                    (paths[way], Question::Status { path: self.config.path.clone() })
+                }
+                Proofs::StatusList(_) | Proofs::Probe => {
+                    (self.config.path.as_str(), Question::Probe { rendition: self.rendition })
+                }
+                Proofs::Nothing => return,
+            };
+            let link = step.link();
+            let request = request::page(&self.config, step.agent, path);
+            step.out.push_back(Output::Ask { link, address, tls, request, question, patience: proof::PATIENCE });
+            if let State::Streaming(stream) = &mut self.state {
+                stream.proof.asked(now, link);
+            }
+        }
+    }
+
+    /// Something happened to a question's link.
+    pub(super) fn question_event(&mut self, step: &mut Step<'_>, link: LinkId, event: &Event<'_>) {
+        let answer = match event {
+            Event::Answered(answer) => Some(*answer),
+            Event::Failed(_) | Event::Closed(_) => None,
+            Event::DateIgnored
+            | Event::Resolved(_)
+            | Event::Reached
+            | Event::Connected
+            | Event::Replied(_)
+            | Event::Wrote { .. }
+            | Event::Writable
+            | Event::Measured { .. } => return,
+        };
+        if self.title.asking() == Some(link) {
+            self.title.answered(step.now, answer == Some(&Answer::TitleTaken));
+        } else {
+            self.proven(step, answer);
+        }
+        self.tick(step);
+    }
+
+    fn proven(&mut self, step: &mut Step<'_>, answer: Option<&Answer>) {
+        let ways = match self.profile().proof {
+            Proofs::StatusList(paths) => paths.len(),
+            Proofs::Probe | Proofs::Nothing => 0,
+        };
+        let State::Streaming(stream) = &mut self.state else { return };
+        let news = stream.proof.answered(step.now, answer, step.now.since(stream.accepted), ways);
+        match (news, stream.flow) {
+            (News::Verified, Flow::Live) => {
+                let why = match answer {
+                    Some(Answer::Heard { .. }) => "a listener connection hears our bytes",
+                    _ => "the server's status shows the mount",
+                };
+                self.show_progress(step, MountState::Verified, why.to_string());
+            }
+            (News::Doubted, Flow::Live) => {
+                let why = "the server's status does not show the mount any more";
+                self.show_progress(step, MountState::Live, why.to_string());
+            }
+            (News::Verified, Flow::Accepted | Flow::Stalled) => self.flow(step),
+            (News::Doubted, Flow::Accepted | Flow::Stalled) | (News::Nothing, _) => {}
+        }
+    }
+
+    /// The server ended the stream, or the connection broke.
+    fn ended(&mut self, step: &mut Step<'_>, failure: Option<&Failure>) {
+        let State::Streaming(stream) = &self.state else { return };
+        let cause = match failure {
+            Some(failure) if !failure.is_answer() => Cause::Silence,
+            Some(_) | None if stream.settled => Cause::Lost,
+            Some(_) | None => Cause::Answer,
+        };
+        let why = match failure {
+            Some(failure) => format!("the stream broke: {failure}"),
+            None => "the server ended the stream; was the mount kicked, or the server restarted?".to_string(),
+        };
+        self.wait(step, cause, MountState::Waiting, why);
+    }
+}
+
+/// With no second path nothing is reset before the server itself would let go: silence heals by itself (DESIGN 3).
+const fn give_up(profile: &ServerProfile) -> Duration {
+    profile.source_timeout.saturating_add(Duration::from_secs(2))
+}
+
+/// So long without an acknowledgement, and the mount is called stalled.
+const STALL: Duration = Duration::from_secs(3);
+const MEASURE_EAGERLY: Duration = Duration::from_millis(20);
+const MEASURE_WORRIED: Duration = Duration::from_millis(250);
+/// In calm times every write brings the figure along; this only matters when the encoder stops.
+const MEASURE_CALMLY: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_secs(10);

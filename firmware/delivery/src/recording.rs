@@ -1,0 +1,282 @@
+//! The last ten minutes of inputs, so that what happened can be stepped through again: `cargo xtask replay`.
+//!
+//! A recording is a checkpoint of the core and the inputs since. Sound is not in it (inputs carry positions), nor are
+//! secrets (they serialise as `***`, which changes request heads and nothing that is decided).
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use units::Instant;
+
+use crate::Delivery;
+use crate::event::{Input, Output, Transition};
+
+/// Records inputs as they are handled.
+///
+/// Bounded twice: whole segments of five minutes are dropped once ten minutes lie in newer ones, and a segment is cut early
+/// at [`Recorder::SEGMENT_BYTES`], so that a box with many mounts keeps fewer minutes instead of more memory.
+#[derive(Debug)]
+pub struct Recorder {
+    segments: VecDeque<Segment>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    began: Instant,
+    last: Instant,
+    checkpoint: Vec<u8>,
+    /// Each entry: microseconds since the last one, and the input, in postcard.
+    inputs: Vec<u8>,
+    digest: Digest,
+}
+
+/// What leaves the box: one JSON document.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Recording {
+    /// Raised when older recordings cannot be read any more.
+    pub version: u32,
+    /// The segments, oldest first; each replays alone.
+    pub segments: Vec<RecordedSegment>,
+}
+
+/// A checkpoint and the inputs after it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RecordedSegment {
+    /// When the checkpoint was taken.
+    pub began: Instant,
+    /// The core's state, postcard in base64.
+    pub checkpoint: String,
+    /// The inputs, postcard in base64.
+    pub inputs: String,
+    /// Digest of every output.
+    pub digest: u64,
+}
+
+/// One step of a replay.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Replayed {
+    /// When.
+    pub at: Instant,
+    /// What came in.
+    pub input: Input,
+    /// What people were told.
+    pub transitions: Vec<Transition>,
+}
+
+/// Why a recording cannot be replayed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The document is not a recording of this version.
+    #[error("this is no recording of version {VERSION}: {0}; take it with `mainstay events` from a box of this version")]
+    Unreadable(String),
+    /// The core did not do the same again.
+    #[error("segment {segment} came out differently (digest {found:016x}, recorded {recorded:016x}); was it recorded by another build?")]
+    Diverged {
+        /// Which segment, from zero.
+        segment: usize,
+        /// The digest now.
+        found: u64,
+        /// The digest then.
+        recorded: u64,
+    },
+}
+
+const VERSION: u32 = 1;
+const SEGMENT: Duration = Duration::from_secs(300);
+const KEPT_SEGMENTS: usize = 3;
+
+impl Recorder {
+    /// A segment ends at this size at the latest.
+    pub const SEGMENT_BYTES: usize = 768 * 1024;
+
+    /// An empty recorder.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { segments: VecDeque::new() }
+    }
+
+    /// To be called before `core` handles `input`, with no output waiting in it.
+    pub fn input(&mut self, now: Instant, core: &Delivery, input: &Input) {
+        let full = self.segments.back().is_none_or(|segment| {
+            now.since(segment.began) >= SEGMENT || segment.inputs.len() >= Self::SEGMENT_BYTES
+        });
+        if full {
+            if self.segments.len() >= KEPT_SEGMENTS {
+                self.segments.pop_front();
+            }
+            let checkpoint = postcard::to_allocvec(core).unwrap_or_default();
+            self.segments.push_back(Segment {
+                began: now,
+                last: now,
+                checkpoint,
+                inputs: Vec::new(),
+                digest: Digest::new(),
+            });
+        }
+        let Some(segment) = self.segments.back_mut() else { return };
+        let elapsed = now.as_micros().saturating_sub(segment.last.as_micros());
+        segment.last = now;
+        let inputs = core::mem::take(&mut segment.inputs);
+        segment.inputs = postcard::to_extend(&(elapsed, input), inputs).unwrap_or_default();
+    }
+
+    /// To be called with every output.
+    pub fn output(&mut self, output: &Output) {
+        if let Some(segment) = self.segments.back_mut() {
+            segment.digest.output(output);
+        }
+    }
+
+    /// Everything recorded, ready to leave the box.
+    #[must_use]
+    pub fn export(&self) -> Recording {
+        use base64::Engine as _;
+        let text = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+        let segments = self
+            .segments
+            .iter()
+            .map(|segment| RecordedSegment {
+                began: segment.began,
+                checkpoint: text(&segment.checkpoint),
+                inputs: text(&segment.inputs),
+                digest: segment.digest.0,
+            })
+            .collect();
+        Recording { version: VERSION, segments }
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Recording {
+    /// Runs every segment again and hands each step to `see`.
+    ///
+    /// # Errors
+    /// When the document cannot be read, or the outputs are not the recorded ones.
+    pub fn replay(&self, mut see: impl FnMut(Replayed)) -> Result<(), ReplayError> {
+        use base64::Engine as _;
+        if self.version != VERSION {
+            return Err(ReplayError::Unreadable(alloc::format!("it has version {}", self.version)));
+        }
+        let unreadable = |what: &str| ReplayError::Unreadable(what.into());
+        let bytes = |text: &str| {
+            base64::engine::general_purpose::STANDARD.decode(text).map_err(|_| unreadable("broken base64"))
+        };
+        for (number, segment) in self.segments.iter().enumerate() {
+            let checkpoint = bytes(&segment.checkpoint)?;
+            let mut core: Delivery = postcard::from_bytes(&checkpoint).map_err(|_| unreadable("broken checkpoint"))?;
+            let inputs = bytes(&segment.inputs)?;
+            let mut rest = inputs.as_slice();
+            let mut now = segment.began;
+            let mut digest = Digest::new();
+            while !rest.is_empty() {
+                let ((elapsed, input), after): ((u64, Input), _) =
+                    postcard::take_from_bytes(rest).map_err(|_| unreadable("broken input"))?;
+                rest = after;
+                now += Duration::from_micros(elapsed);
+                core.handle(now, &input);
+                let mut transitions = Vec::new();
+                while let Some(output) = core.poll() {
+                    digest.output(&output);
+                    if let Output::Log(transition) = output {
+                        transitions.push(transition);
+                    }
+                }
+                see(Replayed { at: now, input, transitions });
+            }
+            if digest.0 != segment.digest {
+                return Err(ReplayError::Diverged { segment: number, found: digest.0, recorded: segment.digest });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// FNV-1a (64 bits) over what each output asks for; request texts are left out, they hold secrets.
+#[derive(Clone, Copy, Debug)]
+struct Digest(u64);
+
+impl Digest {
+    const fn new() -> Self {
+        Self(0xCBF2_9CE4_8422_2325)
+    }
+
+    fn word(&mut self, word: u64) {
+        for byte in word.to_le_bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+    }
+
+    fn output(&mut self, output: &Output) {
+        let (kind, link) = match output {
+            Output::Resolve { link, .. } => (1, link.0),
+            Output::Connect { link, .. } => (2, link.0),
+            Output::Send { link, .. } => (3, link.0),
+            Output::Write { link, rendition, from, to } => {
+                self.word(from.0);
+                self.word(to.0 << 16 | u64::from(rendition.0));
+                (4, link.0)
+            }
+            Output::Measure { link } => (5, link.0),
+            Output::Close { link } => (6, link.0),
+            Output::Ask { link, .. } => (7, link.0),
+            Output::Log(transition) => {
+                for byte in transition.why.bytes() {
+                    self.word(u64::from(byte));
+                }
+                (8, transition.to as u32)
+            }
+        };
+        self.word(u64::from(link) << 8 | kind);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use units::BytePos;
+
+    #[test]
+    fn ten_minutes_replay_to_the_same_outputs_and_hold_no_secret() {
+        let mut recorder = Recorder::new();
+        let mut core = Delivery::new();
+        let mut now = Instant::ZERO;
+        let mut feed = |core: &mut Delivery, now: Instant, input: Input| {
+            recorder.input(now, core, &input);
+            core.handle(now, &input);
+            let mut outputs = Vec::new();
+            while let Some(output) = core.poll() {
+                recorder.output(&output);
+                outputs.push(output);
+            }
+            outputs
+        };
+        feed(&mut core, now, Input::Configure(testing::config(&["main"]).into()));
+        for second in 1..=700u64 {
+            now += Duration::from_secs(1);
+            let rendition = crate::RenditionId(0);
+            let frames = units::Frames(second * 48_000);
+            feed(&mut core, now, Input::Produced { rendition, end: BytePos(second * 40_000), frames });
+            feed(&mut core, now, Input::Tick);
+        }
+        let recording = recorder.export();
+        assert_eq!(recording.segments.len(), 3);
+        let mut steps = 0;
+        recording.replay(|_| steps += 1).unwrap();
+        assert!(steps > 1200);
+        let document = serde_json::to_string(&recording).unwrap();
+        let clear = alloc::format!("{:?}", core.report());
+        assert!(!document.contains("hackme") && !clear.contains("hackme"));
+        let mut tampered = recording;
+        tampered.segments[0].digest ^= 1;
+        assert!(matches!(tampered.replay(|_| ()), Err(ReplayError::Diverged { segment: 0, .. })));
+    }
+}
