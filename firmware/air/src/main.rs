@@ -1,2 +1,177 @@
-//! Placeholder until its slice lands.
-fn main() {}
+//! `mainstay-air`: captures the programme, encodes it and keeps it on its mounts. It listens on one local socket and on no
+//! network.
+
+mod clock;
+mod control;
+mod driver;
+mod encoders;
+mod link;
+mod log;
+mod report;
+mod saved_time;
+mod socket;
+mod sound;
+mod station;
+mod titles;
+mod tls;
+mod wire;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use settings::Settings;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use units::snapshot::{Command, PROTOCOL, Reply, Request};
+
+use crate::driver::Driver;
+use crate::sound::{Packet, Sound};
+use crate::station::Station;
+use crate::tls::Judge;
+
+/// Puts the line-in on air, as the settings say.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The settings file.
+    #[arg(long, default_value = "/etc/mainstay/settings.toml")]
+    config: PathBuf,
+    /// Only read the settings, and say which mounts a reload would interrupt.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = if arguments.check { check(&arguments.config) } else { run(&arguments.config) };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mainstay-air: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: &Path) -> anyhow::Result<()> {
+    let settings = settings::load(config)?;
+    let log = log::start();
+    // The kernel's file of names may be large, the threads few: one blocking thread or two look names up.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .thread_stack_size(256 * 1024)
+        .build()
+        .context("starting the runtime")?;
+    LocalSet::new().block_on(&runtime, on_air(config, settings, log))?;
+    // A name server that does not answer must not hold the end up.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(())
+}
+
+async fn on_air(config: &Path, settings: Settings, log: log::Ring) -> anyhow::Result<()> {
+    // Signals first: one that comes during the start must end it in good order.
+    let mut terminate = signal(SignalKind::terminate()).context("watching SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watching SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("watching SIGHUP")?;
+    let places = settings.control.clone();
+    let (packets, inbox) = mpsc::channel(PACKET_QUEUE);
+    let (titles, orders) = mpsc::channel(64);
+    let driver = Driver::new(Judge::new(saved_time::load(&places.state)));
+    let sound = Sound::start(packets)?;
+    tokio::task::spawn_local(deliver(driver.clone(), inbox));
+    let ticking = driver.clone();
+    tokio::task::spawn_local(async move {
+        loop {
+            ticking.tick().await;
+        }
+    });
+    tokio::task::spawn_local(titles::run(driver.clone(), orders));
+    let station =
+        Station::start(config.to_path_buf(), settings, sound, driver, titles, log, station::seed()?)?;
+    match control::listen(&places.socket) {
+        Ok(listener) => {
+            tokio::task::spawn_local(control::serve(listener, Rc::clone(&station)));
+        }
+        // Being on air matters more than being asked.
+        Err(error) => tracing::error!(
+            alarm = true,
+            "no control socket at {}: {error}; on air without it. Set control.socket to a place this user may write",
+            places.socket.display()
+        ),
+    }
+    tokio::task::spawn_local(saved_time::keep(places.state));
+    tokio::task::spawn_local(watchdog());
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => { tracing::info!("ending: SIGTERM"); break }
+            _ = interrupt.recv() => { tracing::info!("ending: SIGINT"); break }
+            _ = hangup.recv() => {
+                if let Err(error) = station.reload() {
+                    tracing::error!("reload refused, nothing changed: {error:#}");
+                }
+            }
+        }
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let _ = std::fs::remove_file(&places.socket);
+    Ok(())
+}
+
+/// Hands packets to the driver as they come.
+async fn deliver(driver: Driver, mut packets: mpsc::Receiver<Packet>) {
+    while let Some(packet) = packets.recv().await {
+        driver.packet(&packet.rendition, &packet.bytes, packet.frames);
+    }
+}
+
+/// Tells systemd that the loop turns, if it wants to know.
+async fn watchdog() {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        tokio::time::sleep(limit / 3).await;
+    }
+}
+
+/// Reads the settings, and asks the box that runs from them what a reload would interrupt.
+fn check(config: &Path) -> anyhow::Result<()> {
+    let settings = settings::load(config)?;
+    println!(
+        "{}: good; {} mounts, {} renditions",
+        config.display(),
+        settings.mounts.len(),
+        settings.encoders.len()
+    );
+    let Ok(stream) = UnixStream::connect(&settings.control.socket) else {
+        println!("no box runs at {}: a reload would interrupt nothing", settings.control.socket.display());
+        return Ok(());
+    };
+    stream.set_read_timeout(Some(Duration::from_secs(5))).context("setting a time-out")?;
+    let path = std::path::absolute(config).context("finding the file's whole path")?.display().to_string();
+    let mut line = serde_json::to_string(&Request { protocol: PROTOCOL, command: Command::Check { path } })?;
+    line.push('\n');
+    (&stream).write_all(line.as_bytes()).context("asking the running box")?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).context("waiting for the running box")?;
+    match serde_json::from_str(&answer).context("understanding the running box")? {
+        Reply::Done { changes } => changes.iter().for_each(|change| println!("{change}")),
+        Reply::Refused { why } => anyhow::bail!("the running box says: {why}"),
+        Reply::Snapshot(_) | Reply::Log { .. } | Reply::Events { .. } => {
+            anyhow::bail!("the running box answered something else")
+        }
+    }
+    Ok(())
+}
+
+/// Most of a minute of packets of one rendition.
+const PACKET_QUEUE: usize = 2048;

@@ -1,2 +1,206 @@
-//! Placeholder until its slice lands.
-fn main() {}
+//! `mainstay`: the box from a shell. Asks `mainstay-air` over its local socket and shows the answer.
+//!
+//! Ends with 0 when all is well, 1 when the box said no, 2 when it cannot be reached, 64 when the command line makes no
+//! sense (`EX_USAGE` of sysexits.h).
+#![forbid(unsafe_code)]
+
+mod line;
+mod meters;
+mod socket;
+mod table;
+mod terminal;
+mod words;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use units::snapshot::{Command, PROTOCOL, Reply, SOCKET, Snapshot};
+
+use line::{Line, clean, clean_json};
+use socket::Socket;
+use terminal::Terminal;
+
+/// The Mainstay box from a shell.
+#[derive(Debug, Parser)]
+#[command(name = "mainstay", version)]
+struct Arguments {
+    /// The socket of mainstay-air.
+    #[arg(long, global = true, default_value = SOCKET, value_name = "PATH")]
+    socket: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Shows the input, the outputs and what each needs.
+    Status {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// Again and again, with level meters, until Ctrl-C.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Sets the title on all mounts.
+    Title {
+        /// The title; empty for the default one.
+        text: String,
+    },
+    /// Reads the settings again. Unchanged mounts stay as they are; refused settings change nothing.
+    Reload,
+    /// Shows the newest lines of the log.
+    Log {
+        /// How many.
+        #[arg(long, default_value_t = 50)]
+        lines: u32,
+    },
+    /// Writes the recording of the last ten minutes to standard output, for `cargo xtask replay`.
+    Events,
+}
+
+/// How it ended, if not well.
+#[derive(Debug)]
+enum Ending {
+    /// The box said no, and why.
+    Refused(String),
+    /// There is no talking to it.
+    Unreachable(anyhow::Error),
+    /// Nobody reads what we write any more (`mainstay log | head`): that is well.
+    Unread,
+}
+
+impl From<socket::Failure> for Ending {
+    fn from(failure: socket::Failure) -> Self {
+        Self::Unreachable(failure.into())
+    }
+}
+
+impl From<io::Error> for Ending {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::Unread
+        } else {
+            Self::Refused(format!("standard output cannot be written: {error}"))
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(said) => {
+            // `--help` and `--version` come this way too. A closed standard output is no reason to fail.
+            let _ = said.print();
+            return ExitCode::from(if said.use_stderr() { 64 } else { 0 });
+        }
+    };
+    match run(&arguments) {
+        Ok(()) | Err(Ending::Unread) => ExitCode::SUCCESS,
+        Err(Ending::Refused(why)) => {
+            for line in why.lines() {
+                eprintln!("mainstay: {}", clean(line));
+            }
+            ExitCode::from(1)
+        }
+        Err(Ending::Unreachable(why)) => {
+            eprintln!("mainstay: {}", clean(&format!("{why:#}")));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Ending> {
+    let ask = |command| Socket::ask(&arguments.socket, command);
+    match &arguments.verb {
+        Verb::Status { json, watch: false } => {
+            let snapshot = snapshot(ask(Command::Status)?.reply()?)?;
+            if *json {
+                return Ok(terminal::write(&format!("{}\n", pretty(&snapshot)))?);
+            }
+            let terminal = Terminal::of_stdout();
+            Ok(terminal.print(&table::status(&snapshot, terminal.width()))?)
+        }
+        Verb::Status { json, watch: true } => watch(&arguments.socket, *json),
+        Verb::Title { text } => done(ask(Command::Title { text: text.clone() })?.reply()?),
+        Verb::Reload => done(ask(Command::Reload)?.reply()?),
+        Verb::Log { lines } => {
+            let reply = ask(Command::Log { lines: *lines })?.reply()?;
+            let Reply::Log { lines } = reply else { return Err(unexpected(reply)) };
+            Ok(terminal::write(&cleaned(&lines))?)
+        }
+        Verb::Events => {
+            let reply = ask(Command::Events)?.reply()?;
+            let Reply::Events { recording } = reply else { return Err(unexpected(reply)) };
+            Ok(terminal::write(&clean_json(&recording))?)
+        }
+    }
+}
+
+/// Snapshot after snapshot: redrawn ten times a second where that is possible, else one a second below the other.
+fn watch(path: &std::path::Path, json: bool) -> Result<(), Ending> {
+    let mut terminal = Terminal::of_stdout();
+    let every_ms = if terminal.redraws() && !json { 100 } else { 1000 };
+    let mut socket = Socket::ask(path, Command::Watch { every_ms })?;
+    loop {
+        let snapshot = snapshot(socket.reply()?)?;
+        if json {
+            let line = serde_json::to_string(&*snapshot).unwrap_or_default();
+            terminal::write(&format!("{}\n", clean_json(&line)))?;
+        } else {
+            terminal.redraw(&watched(&snapshot, terminal.width()))?;
+        }
+    }
+}
+
+/// The table with meters above it.
+fn watched(snapshot: &Snapshot, width: usize) -> Vec<Line> {
+    let mut lines = table::status(snapshot, width);
+    if let Some(levels) = &snapshot.levels {
+        // Above the outputs, below everything about the input: where the first empty line is.
+        let at = lines.iter().position(|line| *line == Line::default()).unwrap_or(lines.len());
+        lines.splice(at..at, meters::meters(levels, width));
+    }
+    lines
+}
+
+fn snapshot(reply: Reply) -> Result<Box<Snapshot>, Ending> {
+    let Reply::Snapshot(snapshot) = reply else { return Err(unexpected(reply)) };
+    if snapshot.protocol != PROTOCOL {
+        return Err(Ending::Refused(format!(
+            "mainstay-air {} speaks version {} and this program version {PROTOCOL}: install both from one release",
+            snapshot.build, snapshot.protocol
+        )));
+    }
+    Ok(snapshot)
+}
+
+fn done(reply: Reply) -> Result<(), Ending> {
+    let Reply::Done { changes } = reply else { return Err(unexpected(reply)) };
+    Ok(terminal::write(&cleaned(&changes))?)
+}
+
+/// Why a reply is not the one that was asked for: nearly always because the box said no.
+fn unexpected(reply: Reply) -> Ending {
+    match reply {
+        Reply::Refused { why } => Ending::Refused(why),
+        Reply::Snapshot(_) | Reply::Done { .. } | Reply::Log { .. } | Reply::Events { .. } => Ending::Refused(
+            "mainstay-air answered another question than was asked: install mainstay and mainstay-air from one release"
+                .into(),
+        ),
+    }
+}
+
+fn cleaned(lines: &[String]) -> String {
+    lines.iter().flat_map(|text| text.lines()).map(|line| format!("{}\n", clean(line))).collect()
+}
+
+fn pretty(snapshot: &Snapshot) -> String {
+    // Snapshots hold neither maps with odd keys nor numbers that JSON lacks: nothing in them can fail.
+    clean_json(&serde_json::to_string_pretty(snapshot).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

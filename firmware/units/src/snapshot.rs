@@ -274,6 +274,11 @@ pub enum Command {
     },
     /// Reads the settings again.
     Reload,
+    /// Reads a settings file and says what a reload from it would interrupt; changes nothing.
+    Check {
+        /// The file, as the box sees it.
+        path: String,
+    },
     /// The newest log lines, oldest first.
     Log {
         /// At most so many.
@@ -289,7 +294,7 @@ pub enum Command {
 pub enum Reply {
     /// To `Status` and `Watch`.
     Snapshot(alloc::boxed::Box<Snapshot>),
-    /// To `Title` and `Reload`: done, and what changed.
+    /// To `Title`, `Reload` and `Check`: done, and what changed (or would).
     Done {
         /// One line each.
         changes: Vec<String>,

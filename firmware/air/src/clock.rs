@@ -1,0 +1,51 @@
+//! The only place where this binary looks at a clock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use units::{Instant, WallTime};
+
+/// Monotonic time: `CLOCK_MONOTONIC` in microseconds, the clock that capture stamps its periods with.
+pub(crate) fn now() -> Instant {
+    capture::now()
+}
+
+/// The time of day, if anything has set it: the kernel marks a clock that no time service disciplines, and a clock that is
+/// earlier than this build was made is wrong whatever it says.
+pub(crate) fn wall() -> WallTime {
+    #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the clock")]
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    if seconds < build_time() || !disciplined() { WallTime::Unknown } else { WallTime::Unix(seconds) }
+}
+
+/// The system clock as it stands, right or wrong.
+pub(crate) fn system_seconds() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the clock")]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// When this binary was built, in seconds since 1970: no certificate is judged at an earlier time.
+pub(crate) fn build_time() -> u64 {
+    env!("MAINSTAY_BUILD_TIME").parse().unwrap_or(0)
+}
+
+/// The clock this process runs on, for tokio's timers.
+pub(crate) fn tokio_instant(at: Instant) -> tokio::time::Instant {
+    let now = now();
+    let soon = tokio::time::Instant::now();
+    if at >= now { soon + at.since(now).min(LONGEST_SLEEP) } else { soon }
+}
+
+/// Tokio's wheel is asked for no more than this; a spurious tick is harmless.
+const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Whether the kernel's clock is marked as synchronised (`STA_UNSYNC` clear in `adjtimex(2)`).
+fn disciplined() -> bool {
+    #[expect(unsafe_code, reason = "adjtimex has no safe wrapper in nix")]
+    // SAFETY: a zeroed timex asks for nothing to be changed (modes = 0) and is only written to by the kernel.
+    let (state, timex) = unsafe {
+        let mut timex: libc::timex = std::mem::zeroed();
+        (libc::adjtimex(&raw mut timex), timex)
+    };
+    state >= 0 && timex.status & libc::STA_UNSYNC == 0
+}

@@ -1,0 +1,106 @@
+//! The local socket: JSON lines in, JSON lines out. What is asked is answered by [`crate::station::Station`].
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{UnixListener, UnixStream};
+use units::snapshot::{Command, PROTOCOL, Reply, Request};
+
+use crate::station::Station;
+
+/// Opens the socket. A dead one in the way is removed; a living one is left, and is an error.
+pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
+    if let Some(folder) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another mainstay-air answers there"));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Serves clients for ever.
+pub(crate) async fn serve(listener: UnixListener, station: Rc<Station>) {
+    let places = Arc::new(tokio::sync::Semaphore::new(MOST_CLIENTS));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: air goes on, and the next look is a little later.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        };
+        // With all places taken a client is hung up on rather than kept waiting.
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            let station = Rc::clone(&station);
+            tokio::task::spawn_local(async move {
+                let _place = place;
+                // A client that goes away in mid-sentence is nobody's trouble.
+                let _ = client(stream, &station).await;
+            });
+        }
+    }
+}
+
+async fn client(stream: UnixStream, station: &Station) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read);
+    loop {
+        let mut line = Vec::new();
+        let mut limited = (&mut lines).take(LONGEST_LINE);
+        if limited.read_until(b'\n', &mut line).await? == 0 {
+            return Ok(());
+        }
+        let request: Request = match serde_json::from_slice(&line) {
+            Ok(request) => request,
+            Err(error) => {
+                let why = format!("not a request: {error}; send one JSON object a line");
+                say(&mut write, &Reply::Refused { why }).await?;
+                // What follows an overlong line cannot be told apart from a new one.
+                if line.last() != Some(&b'\n') {
+                    return Ok(());
+                }
+                continue;
+            }
+        };
+        if request.protocol != PROTOCOL {
+            let why = format!(
+                "this box speaks protocol {PROTOCOL}, not {}; use the CLI of its version",
+                request.protocol
+            );
+            say(&mut write, &Reply::Refused { why }).await?;
+            continue;
+        }
+        if let Command::Watch { every_ms } = request.command {
+            let pace = Duration::from_millis(every_ms.max(FASTEST_WATCH_MS));
+            loop {
+                say(&mut write, &station.answer(Command::Status).await).await?;
+                tokio::time::sleep(pace).await;
+            }
+        }
+        let reply = station.answer(request.command).await;
+        say(&mut write, &reply).await?;
+    }
+}
+
+async fn say(write: &mut OwnedWriteHalf, reply: &Reply) -> io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    // A client that does not read is let go; it holds up nobody else meanwhile.
+    tokio::time::timeout(WRITE_PATIENCE, write.write_all(&line)).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+const MOST_CLIENTS: usize = 16;
+const LONGEST_LINE: u64 = 64 * 1024;
+const FASTEST_WATCH_MS: u64 = 50;
+const WRITE_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,263 @@
+//! The delivery driver: it owns every socket, hands packets and events to the sans-IO core, and turns what the core asks for
+//! into bytes. It decides nothing.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use delivery::event::{Answer, Failure, Question, Tls, Transition};
+use delivery::recording::{Recorder, Recording};
+use delivery::wire::AnswerReader;
+use delivery::{Backlog, Config, Delivery, Input, LinkId, Output};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use units::snapshot::OutputReport;
+use units::{Frames, Instant, Rendition};
+
+use crate::clock;
+use crate::link::{self, Source};
+use crate::tls::{Judge, Opening};
+use crate::wire::io_failure;
+
+/// A handle to the one driver; cheap to clone, for one thread only.
+#[derive(Clone)]
+pub(crate) struct Driver(Rc<Shared>);
+
+struct Shared {
+    state: RefCell<State>,
+    /// The core wants to be woken earlier than it was going to be.
+    earlier: Notify,
+}
+
+struct State {
+    core: Delivery,
+    recorder: Recorder,
+    backlogs: Vec<Backlog>,
+    sources: HashMap<LinkId, Rc<Source>>,
+    tasks: HashMap<LinkId, AbortHandle>,
+    judge: Judge,
+    armed: Option<Instant>,
+    /// Bytes and packets of each rendition, for the report.
+    packets: Vec<u64>,
+}
+
+/// What one rendition has come to.
+pub(crate) struct Encoded {
+    pub rendition: Rendition,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+impl Driver {
+    pub(crate) fn new(judge: Judge) -> Self {
+        let state = State {
+            core: Delivery::new(),
+            recorder: Recorder::new(),
+            backlogs: Vec::new(),
+            sources: HashMap::new(),
+            tasks: HashMap::new(),
+            judge,
+            armed: None,
+            packets: Vec::new(),
+        };
+        Self(Rc::new(Shared { state: RefCell::new(state), earlier: Notify::new() }))
+    }
+
+    /// Hands one input to the core and carries out all that follows from it.
+    pub(crate) fn feed(&self, input: Input) {
+        let now = clock::now();
+        let mut state = self.0.state.borrow_mut();
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let State { core, recorder, .. } = &mut *state;
+            recorder.input(now, core, &input);
+            core.handle(now, &input);
+            while let Some(output) = state.core.poll() {
+                state.recorder.output(&output);
+                if let Some(more) = self.carry_out(&mut state, output) {
+                    inputs.push_back(more);
+                }
+            }
+        }
+        let wakeup = state.core.wakeup();
+        if let (Some(wakeup), Some(armed)) = (wakeup, state.armed)
+            && wakeup < armed
+        {
+            self.0.earlier.notify_one();
+        }
+    }
+
+    pub(crate) fn configure(&self, config: Config) {
+        self.feed(Input::Configure(Box::new(config)));
+        let mut state = self.0.state.borrow_mut();
+        let State { core, backlogs, packets, .. } = &mut *state;
+        for rendition in core.renditions().skip(backlogs.len()).copied().collect::<Vec<_>>() {
+            backlogs.push(Backlog::new(&rendition));
+            packets.push(0);
+        }
+    }
+
+    /// One packet of a rendition. Packets of renditions that no mount carries are dropped.
+    pub(crate) fn packet(&self, rendition: &Rendition, bytes: &[u8], frames: Frames) {
+        let produced = {
+            let mut state = self.0.state.borrow_mut();
+            let Some(id) = state.core.rendition(rendition) else { return };
+            let place = usize::from(id.0);
+            let Some(backlog) = state.backlogs.get_mut(place) else { return };
+            let end = backlog.push(bytes);
+            state.packets[place] += 1;
+            Input::Produced { rendition: id, end, frames }
+        };
+        self.feed(produced);
+    }
+
+    /// Waits until the core wants to be ticked, and ticks it. Returns early, without a tick, when an earlier time came up.
+    pub(crate) async fn tick(&self) {
+        let wakeup = {
+            let mut state = self.0.state.borrow_mut();
+            state.armed = state.core.wakeup();
+            state.armed
+        };
+        match wakeup {
+            None => self.0.earlier.notified().await,
+            Some(at) => tokio::select! {
+                () = tokio::time::sleep_until(clock::tokio_instant(at)) => {
+                    // Without anything due the timer was only armed early; the core is not troubled.
+                    let due = self.0.state.borrow().core.wakeup().is_some_and(|wakeup| wakeup <= clock::now());
+                    if due {
+                        self.feed(Input::Tick);
+                    }
+                }
+                () = self.0.earlier.notified() => {}
+            },
+        }
+    }
+
+    pub(crate) fn connected(&self, link: LinkId, source: &Rc<Source>) {
+        self.0.state.borrow_mut().sources.insert(link, Rc::clone(source));
+        self.feed(Input::Connected { link });
+    }
+
+    pub(crate) fn judge(&self, tls: &Tls) -> Result<Opening, Failure> {
+        self.0.state.borrow_mut().judge.open(tls)
+    }
+
+    pub(crate) fn understand(&self, reader: &AnswerReader, question: &Question) -> Answer {
+        let state = self.0.state.borrow();
+        let backlog = match question {
+            Question::Probe { rendition } => state.backlogs.get(usize::from(rendition.0)),
+            Question::Title | Question::Status { .. } => None,
+        };
+        reader.answer(backlog)
+    }
+
+    pub(crate) fn report(&self) -> Vec<OutputReport> {
+        self.0.state.borrow().core.report()
+    }
+
+    pub(crate) fn title(&self) -> Option<String> {
+        self.0.state.borrow().core.title().map(str::to_string)
+    }
+
+    pub(crate) fn encoded(&self) -> Vec<Encoded> {
+        let state = self.0.state.borrow();
+        state
+            .core
+            .renditions()
+            .zip(&state.backlogs)
+            .zip(&state.packets)
+            .map(|((rendition, backlog), &packets)| Encoded {
+                rendition: *rendition,
+                packets,
+                bytes: backlog.end().0,
+            })
+            .collect()
+    }
+
+    pub(crate) fn recording(&self) -> Recording {
+        self.0.state.borrow().recorder.export()
+    }
+
+    /// Does what the core asked for; what is known at once comes back as an input.
+    fn carry_out(&self, state: &mut State, output: Output) -> Option<Input> {
+        match output {
+            Output::Write { link, rendition, from, to } => {
+                let source = state.sources.get(&link)?;
+                let (first, second) = state.backlogs.get(usize::from(rendition.0))?.bytes(from, to);
+                let mut wire = source.wire.borrow_mut();
+                // Asked before the write: what it just took cannot be acknowledged yet.
+                let acked = wire.acked();
+                Some(match wire.send_body(first, second) {
+                    Ok((bytes, blocked)) => {
+                        if blocked {
+                            source.full.notify_one();
+                        }
+                        Input::Wrote { link, bytes, acked, blocked }
+                    }
+                    Err(error) => Input::Closed { link, failure: Some(io_failure(&error)) },
+                })
+            }
+            Output::Measure { link } => {
+                let acked = state.sources.get(&link)?.wire.borrow_mut().acked();
+                Some(Input::Measured { link, acked })
+            }
+            Output::Send { link, bytes } => {
+                let source = state.sources.get(&link)?;
+                let failure = source.wire.borrow_mut().send_head(&bytes).err()?;
+                Some(Input::Closed { link, failure: Some(io_failure(&failure)) })
+            }
+            Output::Resolve { link, host } => {
+                self.spawn(state, link, link::resolve(self.clone(), link, host))
+            }
+            Output::Connect { link, address, tls, talk } => {
+                self.spawn(state, link, link::source(self.clone(), link, address, tls, talk))
+            }
+            Output::Ask { link, address, tls, request, question, patience } => self.spawn(
+                state,
+                link,
+                link::ask(self.clone(), link, address, tls, request, question, patience),
+            ),
+            Output::Close { link } => {
+                if let Some(task) = state.tasks.remove(&link) {
+                    task.abort();
+                }
+                if let Some(source) = state.sources.remove(&link) {
+                    let wire = source.wire.borrow();
+                    if wire.owes() {
+                        crate::socket::reset_on_close(&wire.stream);
+                    }
+                }
+                None
+            }
+            Output::Log(transition) => {
+                say(&transition);
+                None
+            }
+        }
+    }
+
+    fn spawn(
+        &self,
+        state: &mut State,
+        link: LinkId,
+        task: impl Future<Output = ()> + 'static,
+    ) -> Option<Input> {
+        // Finished tasks leave their handles behind; they are few and go with the next one.
+        state.tasks.retain(|_, handle| !handle.is_finished());
+        state.tasks.insert(link, tokio::task::spawn_local(task).abort_handle());
+        None
+    }
+}
+
+/// One line a transition, from one place.
+fn say(transition: &Transition) {
+    let Transition { mount, from, to, why, alarm } = transition;
+    let (from, to) = (from.word(), to.word());
+    if *alarm {
+        tracing::error!(%mount, from, to, alarm = true, "{why}");
+    } else if transition.to.on_air() || transition.to == units::snapshot::MountState::Accepted {
+        tracing::info!(%mount, from, to, "{why}");
+    } else {
+        tracing::warn!(%mount, from, to, "{why}");
+    }
+}

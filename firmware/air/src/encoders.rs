@@ -1,0 +1,192 @@
+//! The encoders of all renditions: the first on the sound thread, every further one on a thread of its own.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, TrySendError};
+use std::thread::JoinHandle;
+
+use encode::{Encoder, Error, Options};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError as SendError;
+use units::{Frames, Rendition};
+
+use crate::sound::{Packet, chain};
+
+/// All encoders, in step with one programme.
+pub(crate) struct Encoders {
+    packets: Sender<Packet>,
+    inline: Option<Lane>,
+    workers: Vec<Worker>,
+}
+
+/// One encoder and its place on the packet grid.
+struct Lane {
+    rendition: Rendition,
+    options: Options,
+    encoder: Encoder,
+    packets: Sender<Packet>,
+    /// Programme frames still to pass before the first one is encoded: the next grid point.
+    skip: u64,
+    /// Frames of programme up to the end of the newest packet.
+    frames: Frames,
+    lost: u64,
+}
+
+struct Worker {
+    rendition: Rendition,
+    options: Options,
+    blocks: mpsc::SyncSender<Block>,
+    /// Frames that found the worker's queue full; encoded as silence, so that the grid holds.
+    missed: u64,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Block {
+    missed: u64,
+    pcm: Arc<[f32]>,
+}
+
+/// A second and a half of 24 ms periods: a worker further behind than that is on a machine that is too slow.
+const QUEUE: usize = 64;
+
+impl Encoders {
+    pub(crate) fn new(packets: Sender<Packet>) -> Self {
+        Self { packets, inline: None, workers: Vec::new() }
+    }
+
+    /// Brings the encoders in line with `wanted`. Those that stay are not touched. On an error nothing has changed.
+    pub(crate) fn change(&mut self, wanted: &[(Rendition, Options)], position: Frames) -> Result<(), Error> {
+        let mut fresh = Vec::new();
+        for &(rendition, options) in wanted {
+            if !self.has(rendition, options) {
+                fresh.push(Lane::new(rendition, options, self.packets.clone(), position)?);
+            }
+        }
+        let stays = |rendition: Rendition, options: Options| wanted.contains(&(rendition, options));
+        self.inline = self.inline.take().filter(|lane| stays(lane.rendition, lane.options));
+        self.workers.retain(|worker| stays(worker.rendition, worker.options));
+        for lane in fresh {
+            if self.inline.is_none() {
+                self.inline = Some(lane);
+            } else if let Some(worker) = Worker::start(lane) {
+                self.workers.push(worker);
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes the next frames of the programme.
+    pub(crate) fn encode(&mut self, pcm: &[f32]) {
+        if !self.workers.is_empty() {
+            let shared: Arc<[f32]> = Arc::from(pcm);
+            for worker in &mut self.workers {
+                worker.offer(&shared);
+            }
+        }
+        if let Some(lane) = &mut self.inline {
+            lane.encode(pcm);
+        }
+    }
+
+    fn has(&self, rendition: Rendition, options: Options) -> bool {
+        self.inline.as_ref().is_some_and(|lane| (lane.rendition, lane.options) == (rendition, options))
+            || self.workers.iter().any(|worker| (worker.rendition, worker.options) == (rendition, options))
+    }
+}
+
+impl Lane {
+    fn new(
+        rendition: Rendition,
+        options: Options,
+        packets: Sender<Packet>,
+        position: Frames,
+    ) -> Result<Self, Error> {
+        let mut encoder = Encoder::new(rendition, options)?;
+        let grid = u64::from(encoder.packet_frames());
+        let skip = (grid - position.0 % grid) % grid;
+        // The lead makes each packet come out with the last frame of its grid step.
+        let lead = vec![0.0; encoder.lead() as usize * rendition.channels.count()];
+        encoder.encode(&lead, &mut |_| ())?;
+        Ok(Self { rendition, options, encoder, packets, skip, frames: position + Frames(skip), lost: 0 })
+    }
+
+    fn encode(&mut self, pcm: &[f32]) {
+        let channels = self.rendition.channels.count();
+        let passed = self.skip.min((pcm.len() / channels) as u64);
+        self.skip -= passed;
+        let pcm = &pcm[passed as usize * channels..];
+        let grid = Frames(u64::from(self.encoder.packet_frames()));
+        let Self { rendition, encoder, packets, frames, lost, .. } = self;
+        let outcome = encoder.encode(pcm, &mut |bytes| {
+            *frames += grid;
+            let packet = Packet { rendition: *rendition, bytes: bytes.into(), frames: *frames };
+            // Delivery is never waited for. Its queue holds most of a minute of one rendition; if even that is full, packets go.
+            match packets.try_send(packet) {
+                Ok(()) => *lost = 0,
+                Err(SendError::Full(_)) => {
+                    if *lost == 0 {
+                        tracing::error!(alarm = true, %rendition, "delivery does not take packets; some are lost");
+                    }
+                    *lost += 1;
+                }
+                // The process ends.
+                Err(SendError::Closed(_)) => {}
+            }
+        });
+        if let Err(error) = outcome {
+            tracing::error!(alarm = true, rendition = %self.rendition, "encoding failed: {}", chain(&error));
+        }
+    }
+
+    fn silence(&mut self, frames: u64) {
+        let pcm = vec![0.0; frames as usize * self.rendition.channels.count()];
+        self.encode(&pcm);
+    }
+}
+
+impl Worker {
+    fn start(lane: Lane) -> Option<Self> {
+        let (rendition, options) = (lane.rendition, lane.options);
+        let (blocks, inbox) = mpsc::sync_channel::<Block>(QUEUE);
+        let work = move || {
+            let mut lane = lane;
+            while let Ok(block) = inbox.recv() {
+                if block.missed > 0 {
+                    lane.silence(block.missed);
+                }
+                lane.encode(&block.pcm);
+            }
+        };
+        match std::thread::Builder::new().name(format!("encode {}", rendition.bitrate)).spawn(work) {
+            Ok(thread) => Some(Self { rendition, options, blocks, missed: 0, thread: Some(thread) }),
+            Err(error) => {
+                tracing::error!(alarm = true, %rendition, "no thread for its encoder: {error}");
+                None
+            }
+        }
+    }
+
+    fn offer(&mut self, pcm: &Arc<[f32]>) {
+        let block = Block { missed: self.missed, pcm: Arc::clone(pcm) };
+        match self.blocks.try_send(block) {
+            Ok(()) => self.missed = 0,
+            Err(TrySendError::Full(_)) => {
+                if self.missed == 0 {
+                    tracing::error!(alarm = true, rendition = %self.rendition, "this machine is too slow for its encoder");
+                }
+                self.missed += (pcm.len() / self.rendition.channels.count()) as u64;
+            }
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Hanging up ends the thread's loop once its queue is through.
+        let (hung_up, _) = mpsc::sync_channel(1);
+        drop(std::mem::replace(&mut self.blocks, hung_up));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

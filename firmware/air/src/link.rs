@@ -1,0 +1,187 @@
+//! The life of one connection: a source's, or a question's. Each runs as a task of its own and tells the driver what happened.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use delivery::event::{Failure, Input, LinkId, Question, Talk, Tls};
+use delivery::wire::{AnswerReader, ReplyReader};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Notify;
+
+use crate::driver::Driver;
+use crate::socket;
+use crate::wire::{Wire, handshake, io_failure};
+
+/// A connected source, shared by its task and the driver. Never borrowed across a wait.
+pub(crate) struct Source {
+    pub wire: RefCell<Wire>,
+    /// The socket is full: the task is to say when it is not.
+    pub full: Notify,
+}
+
+/// Looks a name up, both families.
+pub(crate) async fn resolve(driver: Driver, link: LinkId, host: String) {
+    let input = match tokio::net::lookup_host((host.as_str(), 0)).await {
+        Ok(found) => {
+            let mut addresses: Vec<IpAddr> = Vec::new();
+            for address in found.map(|address| address.ip()) {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+            Input::Resolved { link, addresses }
+        }
+        // The C library's resolver gives its verdict as text only: EAI_AGAIN is a dead name server, the rest a dead name.
+        Err(error) if error.to_string().contains("emporary failure") => {
+            Input::Failed { link, failure: Failure::NoNameServer }
+        }
+        Err(_) => Input::Failed { link, failure: Failure::NoSuchName },
+    };
+    driver.feed(input);
+}
+
+/// Connects a source, then reads what the server says until the end.
+pub(crate) async fn source(driver: Driver, link: LinkId, address: SocketAddr, tls: Option<Tls>, talk: Talk) {
+    let wire = match connect(&driver, Some(link), address, tls, true).await {
+        Ok(wire) => wire,
+        Err(failure) => return driver.feed(Input::Failed { link, failure }),
+    };
+    let stream = Rc::clone(&wire.stream);
+    let source = Rc::new(Source { wire: RefCell::new(wire), full: Notify::new() });
+    driver.connected(link, &source);
+    let reading = read_replies(&driver, link, &source, &stream, talk);
+    let writing = wait_for_room(&driver, link, &source, &stream);
+    tokio::select! {
+        () = reading => {}
+        () = writing => {}
+    }
+}
+
+async fn read_replies(driver: &Driver, link: LinkId, source: &Source, stream: &TcpStream, talk: Talk) {
+    let mut reader = ReplyReader::new(talk);
+    let mut buffer = [0; 2048];
+    loop {
+        let failure = match stream.readable().await {
+            Ok(()) => {
+                let received = source.wire.borrow_mut().receive(&mut buffer);
+                match received {
+                    Ok(None) => continue,
+                    Ok(Some(0)) => {
+                        if let Some(reply) = reader.finish() {
+                            driver.feed(Input::Replied { link, reply });
+                        }
+                        None
+                    }
+                    Ok(Some(count)) => {
+                        let mut reply = reader.feed(&buffer[..count]);
+                        while let Some(said) = reply {
+                            driver.feed(Input::Replied { link, reply: said });
+                            reply = reader.feed(&[]);
+                        }
+                        continue;
+                    }
+                    Err(failure) => Some(failure),
+                }
+            }
+            Err(error) => Some(io_failure(&error)),
+        };
+        return driver.feed(Input::Closed { link, failure });
+    }
+}
+
+async fn wait_for_room(driver: &Driver, link: LinkId, source: &Source, stream: &TcpStream) {
+    loop {
+        source.full.notified().await;
+        loop {
+            if let Err(error) = stream.writable().await {
+                return driver.feed(Input::Closed { link, failure: Some(io_failure(&error)) });
+            }
+            let flushed = source.wire.borrow_mut().flush();
+            match flushed {
+                Ok(true) => break,
+                // The readiness was stale; it is cleared now, and the next wait is a real one.
+                Ok(false) => {}
+                Err(error) => return driver.feed(Input::Closed { link, failure: Some(io_failure(&error)) }),
+            }
+        }
+        driver.feed(Input::Writable { link });
+    }
+}
+
+/// Asks one question and reports its answer.
+pub(crate) async fn ask(
+    driver: Driver,
+    link: LinkId,
+    address: SocketAddr,
+    tls: Option<Tls>,
+    request: Vec<u8>,
+    question: Question,
+    patience: Duration,
+) {
+    let talk = async {
+        let mut wire = connect(&driver, None, address, tls, false).await?;
+        let stream = Rc::clone(&wire.stream);
+        wire.send_head(&request).map_err(|error| io_failure(&error))?;
+        while !wire.flush().map_err(|error| io_failure(&error))? {
+            stream.writable().await.map_err(|error| io_failure(&error))?;
+        }
+        let mut reader = AnswerReader::new(question.clone());
+        let mut buffer = vec![0; 8192];
+        loop {
+            stream.readable().await.map_err(|error| io_failure(&error))?;
+            match wire.receive(&mut buffer) {
+                Ok(None) => {}
+                Ok(Some(0)) => break,
+                Ok(Some(count)) => {
+                    if reader.feed(&buffer[..count]) {
+                        break;
+                    }
+                }
+                // What came before the break may be all there is to say.
+                Err(_) => break,
+            }
+        }
+        Ok(reader)
+    };
+    let input = match tokio::time::timeout(patience, talk).await {
+        Ok(Ok(reader)) => Input::Answered { link, answer: driver.understand(&reader, &question) },
+        Ok(Err(failure)) => Input::Failed { link, failure },
+        Err(_) => Input::Failed { link, failure: Failure::TimedOut },
+    };
+    driver.feed(input);
+}
+
+async fn connect(
+    driver: &Driver,
+    source: Option<LinkId>,
+    address: SocketAddr,
+    tls: Option<Tls>,
+    is_source: bool,
+) -> Result<Wire, Failure> {
+    let stream = open(address).await.map_err(|error| io_failure(&error))?;
+    if is_source {
+        socket::prepare_source(&stream).map_err(|error| Failure::Local(error.to_string()))?;
+    }
+    if let Some(link) = source {
+        driver.feed(Input::Reached { link });
+    }
+    let secured = match tls {
+        None => None,
+        Some(tls) => {
+            let (connection, date_ignored) = handshake(&stream, driver.judge(&tls)?).await?;
+            if let Some(link) = source.filter(|_| date_ignored) {
+                driver.feed(Input::DateIgnored { link });
+            }
+            Some(connection)
+        }
+    };
+    Ok(Wire::new(Rc::new(stream), secured))
+}
+
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.connect(address).await
+}

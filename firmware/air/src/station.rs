@@ -1,0 +1,151 @@
+//! The running box: its settings and the parts they were given to; what changes them goes through here.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use delivery::Config;
+use settings::Settings;
+use tokio::sync::mpsc;
+use units::snapshot::{Command, Reply};
+
+use crate::driver::Driver;
+use crate::log::Ring;
+use crate::report::{Fixed, snapshot};
+use crate::sound::Sound;
+use crate::titles;
+
+/// Everything that runs.
+pub(crate) struct Station {
+    path: PathBuf,
+    settings: RefCell<Settings>,
+    sound: Sound,
+    driver: Driver,
+    titles: mpsc::Sender<titles::Order>,
+    log: Ring,
+    fixed: Fixed,
+    seed: u64,
+}
+
+impl Station {
+    /// Takes the parts over and puts `settings` into effect. Mounts come first: they connect while the input opens.
+    pub(crate) fn start(
+        path: PathBuf,
+        settings: Settings,
+        sound: Sound,
+        driver: Driver,
+        titles: mpsc::Sender<titles::Order>,
+        log: Ring,
+        seed: u64,
+    ) -> anyhow::Result<Rc<Self>> {
+        let fixed = Fixed { started: crate::clock::now() };
+        let station =
+            Self { path, settings: RefCell::new(settings), sound, driver, titles, log, fixed, seed };
+        {
+            let settings = station.settings.borrow();
+            station.driver.configure(station.delivery_config(&settings));
+            station.sound.encoders(settings.encoders.clone())?;
+            station.sound.meter(settings.levels)?;
+            station.sound.input(settings.input.clone())?;
+            station.retitle(&settings);
+        }
+        Ok(Rc::new(station))
+    }
+
+    /// Answers one request; `Watch` is the socket's business.
+    pub(crate) async fn answer(&self, command: Command) -> Reply {
+        match command {
+            Command::Status | Command::Watch { .. } => {
+                // The first look in a while wakes the meters; levels follow within their pace.
+                if self.settings.borrow().levels.levels && self.sound.levels().is_none() {
+                    tokio::time::sleep(METERS_WAKE).await;
+                }
+                let station = self.settings.borrow().station.clone();
+                Reply::Snapshot(Box::new(snapshot(&self.fixed, &station, &self.sound, &self.driver)))
+            }
+            Command::Title { text } => match self.titles.send(titles::Order::Set(text.clone())).await {
+                Ok(()) => Reply::Done { changes: vec![format!("title: {text}")] },
+                Err(_) => Reply::Refused { why: "the title task is gone; restart mainstay-air".to_string() },
+            },
+            Command::Reload => match self.reload() {
+                Ok(changes) => Reply::Done { changes },
+                Err(error) => Reply::Refused { why: format!("{error:#}") },
+            },
+            Command::Check { path } => match settings::load(&PathBuf::from(path)) {
+                Ok(new) => Reply::Done { changes: self.interruptions(&new) },
+                Err(refusals) => Reply::Refused { why: refusals.to_string() },
+            },
+            Command::Log { lines } => Reply::Log { lines: self.log.newest(lines as usize) },
+            Command::Events => match serde_json::to_string(&self.driver.recording()) {
+                Ok(recording) => Reply::Events { recording },
+                Err(error) => Reply::Refused { why: format!("the recording cannot be written: {error}") },
+            },
+        }
+    }
+
+    /// Reads the settings again. Refused ones change nothing on air.
+    pub(crate) fn reload(&self) -> anyhow::Result<Vec<String>> {
+        let new = settings::load(&self.path)?;
+        let changes = self.interruptions(&new);
+        let old = self.settings.borrow().clone();
+        // What can be refused comes first; each step that fails takes the ones before it back.
+        let mut wanted = new.encoders.clone();
+        wanted.extend(old.encoders.iter().filter(|encoder| !new.encoders.contains(encoder)));
+        self.sound.encoders(wanted)?;
+        if new.input != old.input
+            && let Err(error) = self.sound.input(new.input.clone())
+        {
+            self.sound.encoders(old.encoders)?;
+            return Err(error);
+        }
+        self.sound.encoders(new.encoders.clone())?;
+        if new.levels != old.levels {
+            self.sound.meter(new.levels)?;
+        }
+        self.driver.configure(self.delivery_config(&new));
+        if new.titles != old.titles {
+            self.retitle(&new);
+        }
+        if new.control != old.control {
+            tracing::warn!(
+                "[control] is read at start only; restart mainstay-air for the new socket or state folder"
+            );
+        }
+        self.settings.replace(new);
+        for change in &changes {
+            tracing::info!("reload: {change}");
+        }
+        Ok(changes)
+    }
+
+    fn interruptions(&self, new: &Settings) -> Vec<String> {
+        settings::interrupted(&self.settings.borrow(), new).to_string().lines().map(str::to_string).collect()
+    }
+
+    fn retitle(&self, settings: &Settings) {
+        // The queue is read all the time; if it is full, titles come faster than anybody can read them.
+        let _ = self.titles.try_send(titles::Order::Settings(Box::new(settings.titles.clone())));
+    }
+
+    fn delivery_config(&self, settings: &Settings) -> Config {
+        Config {
+            agent: concat!("Mainstay/", env!("CARGO_PKG_VERSION")).to_string(),
+            seed: self.seed,
+            mounts: settings.mounts.clone(),
+        }
+    }
+}
+
+/// A seed that is another on every box and every start.
+pub(crate) fn seed() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    let mut random =
+        std::fs::File::open("/dev/urandom").context("opening /dev/urandom for the jitter's seed")?;
+    std::io::Read::read_exact(&mut random, &mut bytes)
+        .context("reading /dev/urandom for the jitter's seed")?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+const METERS_WAKE: Duration = Duration::from_millis(120);

@@ -1,0 +1,242 @@
+//! Bytes on one TCP connection, plain or TLS, without blocking; and which of them the peer acknowledged.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::sync::atomic::Ordering;
+
+use delivery::event::Failure;
+use rustls::ClientConnection;
+use tokio::net::TcpStream;
+
+use crate::{socket, tls};
+
+/// A connected stream.
+pub(crate) struct Wire {
+    pub stream: std::rc::Rc<TcpStream>,
+    tls: Option<Box<ClientConnection>>,
+    /// Bytes that the socket had no room for yet (ciphertext, or a request head).
+    pending: Vec<u8>,
+    /// Bytes that the socket took.
+    sent: u64,
+    /// Body bytes that were taken in, pending ones included.
+    body: u64,
+    /// After so many sent bytes, so many body bytes are out; oldest first. Plain connections need only the first.
+    marks: VecDeque<(u64, u64)>,
+    acked: u64,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: std::rc::Rc<TcpStream>, tls: Option<Box<ClientConnection>>) -> Self {
+        Self { stream, tls, pending: Vec::new(), sent: 0, body: 0, marks: VecDeque::new(), acked: 0 }
+    }
+
+    /// Sends a request head; what the socket does not take at once follows by [`Wire::flush`].
+    pub(crate) fn send_head(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => {
+                tls.writer().write_all(bytes)?;
+                encrypt(tls, &mut self.pending)?;
+            }
+            None => self.pending.extend_from_slice(bytes),
+        }
+        self.flush()?;
+        if self.tls.is_none() {
+            self.marks.clear();
+            self.marks.push_back((self.sent + self.pending.len() as u64, 0));
+        }
+        Ok(())
+    }
+
+    /// Takes body bytes until the socket is full; returns how many, and whether it is full now.
+    pub(crate) fn send_body(&mut self, first: &[u8], second: &[u8]) -> io::Result<(u32, bool)> {
+        self.flush()?;
+        if !self.pending.is_empty() {
+            return Ok((0, true));
+        }
+        let taken = if self.tls.is_some() {
+            self.send_records(first, second)?
+        } else {
+            self.send_plain(first, second)?
+        };
+        self.body += taken as u64;
+        let full = taken < first.len() + second.len() || !self.pending.is_empty();
+        Ok((u32::try_from(taken).unwrap_or(u32::MAX), full))
+    }
+
+    fn send_plain(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        let outcome = if second.is_empty() {
+            self.stream.try_write(first)
+        } else {
+            self.stream.try_write_vectored(&[IoSlice::new(first), IoSlice::new(second)])
+        };
+        let taken = patient(outcome)?;
+        self.sent += taken as u64;
+        Ok(taken)
+    }
+
+    /// One record at a time, each at most a server block long and within one: a server that polls its socket while OpenSSL
+    /// still holds data would leave the rest of a longer one unread (DESIGN 3).
+    fn send_records(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return Ok(0) };
+        let mut taken = 0;
+        for mut part in [first, second] {
+            while !part.is_empty() && self.pending.is_empty() {
+                let in_block = (self.body + taken as u64) % BLOCK;
+                let length = part.len().min((BLOCK - in_block) as usize);
+                tls.writer().write_all(&part[..length])?;
+                encrypt(tls, &mut self.pending)?;
+                taken += length;
+                part = &part[length..];
+                self.marks.push_back((self.sent + self.pending.len() as u64, self.body + taken as u64));
+                push(&self.stream, &mut self.pending, &mut self.sent)?;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Sends what is pending; true once nothing is.
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
+        push(&self.stream, &mut self.pending, &mut self.sent)?;
+        Ok(self.pending.is_empty())
+    }
+
+    /// Body bytes that the peer's kernel acknowledged.
+    pub(crate) fn acked(&mut self) -> u64 {
+        let through = self.sent.saturating_sub(socket::unacknowledged(&self.stream));
+        if self.tls.is_some() {
+            while self.marks.front().is_some_and(|&(end, _)| end <= through) {
+                if let Some((_, body)) = self.marks.pop_front() {
+                    self.acked = body;
+                }
+            }
+        } else {
+            let head = self.marks.front().map_or(0, |&(head, _)| head);
+            self.acked = self.acked.max(through.saturating_sub(head));
+        }
+        self.acked
+    }
+
+    /// Whether anything is still on its way.
+    pub(crate) fn owes(&self) -> bool {
+        !self.pending.is_empty() || socket::unacknowledged(&self.stream) > 0
+    }
+
+    /// Reads what is there into `buffer`; `None` when nothing is, `Some(0)` at the end.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
+        let Some(tls) = &mut self.tls else {
+            return match self.stream.try_read(buffer) {
+                Ok(count) => Ok(Some(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                Err(error) => Err(io_failure(&error)),
+            };
+        };
+        let ended = pull(&self.stream, tls)?;
+        let outcome = match tls.reader().read(buffer) {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(if ended { Some(0) } else { None }),
+            // A peer that closes TCP without a TLS close has still closed.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Some(0)),
+            Err(error) => Err(io_failure(&error)),
+        };
+        // A key update or an alert may want to go out.
+        encrypt(tls, &mut self.pending).map_err(|error| io_failure(&error))?;
+        self.flush().map_err(|error| io_failure(&error))?;
+        outcome
+    }
+}
+
+/// Runs the TLS handshake to its end.
+pub(crate) async fn handshake(
+    stream: &TcpStream,
+    opening: tls::Opening,
+) -> Result<(Box<ClientConnection>, bool), Failure> {
+    let mut connection = Box::new(opening.connection);
+    let mut pending = Vec::new();
+    let mut sent = 0;
+    while connection.is_handshaking() || !pending.is_empty() {
+        encrypt(&mut connection, &mut pending).map_err(|error| io_failure(&error))?;
+        push(stream, &mut pending, &mut sent).map_err(|error| io_failure(&error))?;
+        if !pending.is_empty() {
+            stream.writable().await.map_err(|error| io_failure(&error))?;
+        } else if connection.is_handshaking() {
+            stream.readable().await.map_err(|error| io_failure(&error))?;
+            if pull(stream, &mut connection)? {
+                return Err(Failure::Tls("the server closed during the handshake".to_string()));
+            }
+            encrypt(&mut connection, &mut pending).map_err(|error| io_failure(&error))?;
+        }
+    }
+    Ok((connection, opening.date_ignored.load(Ordering::Relaxed)))
+}
+
+/// What an I/O error means for delivery.
+pub(crate) fn io_failure(error: &io::Error) -> Failure {
+    use io::ErrorKind;
+    #[expect(clippy::wildcard_enum_match_arm, reason = "io::ErrorKind is open-ended")]
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Failure::ConnectionRefused,
+        ErrorKind::NetworkUnreachable
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkDown
+        | ErrorKind::AddrNotAvailable => Failure::Unreachable,
+        ErrorKind::TimedOut => Failure::TimedOut,
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::NotConnected => Failure::Reset,
+        _ => Failure::Local(error.to_string()),
+    }
+}
+
+/// The server cuts a body into blocks of so many bytes.
+const BLOCK: u64 = 1400;
+
+fn patient(outcome: io::Result<usize>) -> io::Result<usize> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        other => other,
+    }
+}
+
+fn push(stream: &TcpStream, pending: &mut Vec<u8>, sent: &mut u64) -> io::Result<()> {
+    while !pending.is_empty() {
+        let taken = patient(stream.try_write(pending))?;
+        if taken == 0 {
+            break;
+        }
+        pending.drain(..taken);
+        *sent += taken as u64;
+    }
+    Ok(())
+}
+
+fn encrypt(tls: &mut ClientConnection, pending: &mut Vec<u8>) -> io::Result<()> {
+    while tls.wants_write() {
+        tls.write_tls(pending)?;
+    }
+    Ok(())
+}
+
+/// Moves ciphertext from the socket into `tls`; true at the end of the stream.
+fn pull(stream: &TcpStream, tls: &mut ClientConnection) -> Result<bool, Failure> {
+    struct Source<'a>(&'a TcpStream);
+    impl io::Read for Source<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.try_read(buffer)
+        }
+    }
+    loop {
+        match tls.read_tls(&mut Source(stream)) {
+            Ok(0) => return Ok(true),
+            Ok(_) => {
+                tls.process_new_packets().map_err(|error| tls::failure(&error))?;
+                // Received plain text is bounded: it is fetched before more is read.
+                if !tls.wants_read() {
+                    return Ok(false);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(io_failure(&error)),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What people see, from a snapshot made here.
+
+use std::time::Duration;
+
+use clap::CommandFactory;
+use units::snapshot::{Cost, InputReport, InputState, Levels, MountReport, MountState, OutputReport, Role};
+use units::{BitRate, Channels, Codec, Dbfs, Frames, Instant, Lufs, Rendition, SampleRate, WallTime};
+
+use super::*;
+use crate::line::Style;
+
+fn mount(role: Role, kbit: u32, state: MountState) -> MountReport {
+    let bitrate = BitRate::from_kbit(kbit).unwrap();
+    MountReport {
+        role,
+        url: format!("http://stream.example.org:8000/{role}"),
+        rendition: Rendition {
+            codec: Codec::Mp3,
+            rate: SampleRate::Hz48000,
+            channels: Channels::Stereo,
+            bitrate,
+        },
+        state,
+        since: Instant::from_millis(3_000),
+        remedy: None,
+        server: Some("Icecast 2.4.4".into()),
+        peer: None,
+        acked: 2_500_000,
+        written: 2_600_000,
+        lag_ms: 12,
+        skipped: 0,
+        accepted: 1,
+        failures: 0,
+        longest_pause_ms: 30,
+        bytes_per_day: bitrate.bytes_per_second() * 86_400,
+        title: None,
+    }
+}
+
+fn levels() -> Levels {
+    Levels {
+        peak: vec![Dbfs::new(-6.0), Dbfs::new(-2.0)],
+        rms: vec![Dbfs::new(-30.0), Dbfs::new(f32::NEG_INFINITY)],
+        true_peak: vec![Dbfs::new(-5.5), Dbfs::new(-0.5)],
+        momentary: Lufs::new(-20.0),
+        short_term: Lufs::new(-21.0),
+        integrated: None,
+        silent: false,
+        quiet_for: Duration::ZERO,
+        clipped: false,
+    }
+}
+
+fn fixture() -> Snapshot {
+    let refused = MountReport {
+        remedy: Some("the server refuses the password (401): correct it in secrets.toml".into()),
+        server: None,
+        ..mount(Role::Fallback, 192, MountState::Refused)
+    };
+    Snapshot {
+        protocol: PROTOCOL,
+        build: "0.1.0".into(),
+        now: Instant::from_millis(7_983_000),
+        wall: WallTime::Unknown,
+        started: Instant::ZERO,
+        station: "Radio Example".into(),
+        input: InputReport {
+            name: "hw:CARD=Device".into(),
+            state: InputState::Capturing,
+            rate_hz: 48_000,
+            channels: 2,
+            period: 1152,
+            frames: Frames(48_000),
+            gaps: 2,
+            gap_frames: Frames(2_304),
+            xruns: 1,
+            real_time: String::new(),
+        },
+        levels: Some(levels()),
+        renditions: Vec::new(),
+        outputs: vec![OutputReport {
+            name: "main".into(),
+            mounts: vec![mount(Role::Primary, 320, MountState::Verified), refused],
+        }],
+        title: Some("Bach".into()),
+        cost: Cost { cpu_ms: 79_830, resident_kib: 10_240 },
+    }
+}
+
+fn shown(lines: &[Line], width: usize) -> Vec<String> {
+    lines.iter().map(|line| line.shown(Style { colour: false, width })).collect()
+}
+
+#[test]
+fn the_table_tells_everything_in_a_wide_terminal() {
+    let lines = shown(&table::status(&fixture(), usize::MAX), usize::MAX);
+    let wanted = [
+        "Radio Example  clock not set, up 2 h 13 min, CPU 1.0 %, 10.0 MiB, mainstay-air 0.1.0",
+        "input      hw:CARD=Device  capturing  48000 Hz stereo, period 1152, 2 gaps (1 overruns) of 2304 frames = 0.048 s",
+        "title      Bach",
+        "programme  sound  peak -6.0 -2.0 dBFS, short-term -21.0 LUFS",
+        "",
+        "OUTPUT  ROLE      STATE          SINCE  RENDITION                   LAG    ACKED    A DAY  A MONTH  SERVER         URL",
+        "main    primary   verified  2 h 13 min  mp3 320k 48000 Hz stereo  12 ms  2.50 MB  3.46 GB   104 GB  Icecast 2.4.4  http://stream.example.org:8000/primary",
+        "        fallback  refused   2 h 13 min  mp3 192k 48000 Hz stereo      -  2.50 MB  2.07 GB    62 GB  -              http://stream.example.org:8000/fallback",
+        "  ! the server refuses the password (401): correct it in secrets.toml",
+        "        together                                                         5.00 MB  5.53 GB   166 GB",
+    ];
+    assert_eq!(lines.join("\n"), wanted.join("\n"));
+}
+
+#[test]
+fn a_narrow_terminal_gets_what_matters_most() {
+    for width in 0..200 {
+        for line in shown(&watched(&fixture(), width), width) {
+            assert!(line.chars().count() <= width, "{width}: {line}");
+        }
+    }
+    let eighty = shown(&table::status(&fixture(), 80), 80);
+    let header = eighty.iter().find(|line| line.starts_with("OUTPUT")).unwrap();
+    assert!(header.contains("STATE") && header.contains("URL") && !header.contains("SERVER"), "{header}");
+    let remedy = eighty.iter().position(|line| line.starts_with("  ! ")).unwrap();
+    assert!(eighty[remedy].contains("refuses the password"), "{}", eighty[remedy]);
+    let narrow = shown(&table::status(&fixture(), 30), 30).join(" ");
+    let words: Vec<&str> = narrow.split_whitespace().collect();
+    assert!(words.join(" ").contains("(401): correct it in secrets.toml"), "{narrow}");
+    let forty = shown(&table::status(&fixture(), 40), 40);
+    assert!(forty.iter().any(|line| line.contains("verified")));
+}
+
+#[test]
+fn trouble_is_painted() {
+    let mut snapshot = fixture();
+    snapshot.input.state =
+        InputState::Lost { since: Instant::from_millis(7_971_000), why: "plug it in".into() };
+    snapshot.levels =
+        Some(Levels { silent: true, quiet_for: Duration::from_secs(25), clipped: true, ..levels() });
+    let lines = table::status(&snapshot, usize::MAX);
+    let text = shown(&lines, usize::MAX).join("\n");
+    assert!(text.contains("lost for 12 s") && text.contains("  ! plug it in"), "{text}");
+    assert!(text.contains("SILENT for 25 s  CLIPPED"), "{text}");
+    let painted: String =
+        lines.iter().map(|line| line.shown(Style { colour: true, width: usize::MAX })).collect();
+    for piece in ["\x1b[1;31mrefused", "\x1b[32mverified", "\x1b[1;31mSILENT for 25 s\x1b[0m"] {
+        assert!(painted.contains(piece), "{piece:?}: {painted:?}");
+    }
+}
+
+#[test]
+fn no_text_from_outside_reaches_the_terminal_raw() {
+    let hostile = "\x1b[2Jx\r\n\u{9b}31m\u{202e}";
+    let mut snapshot = fixture();
+    snapshot.station = hostile.into();
+    snapshot.title = Some(hostile.into());
+    snapshot.build = hostile.into();
+    snapshot.input.name = hostile.into();
+    snapshot.input.real_time = hostile.into();
+    snapshot.input.state = InputState::Lost { since: Instant::ZERO, why: hostile.into() };
+    let output = &mut snapshot.outputs[0];
+    output.name = hostile.into();
+    output.mounts[0].server = Some(hostile.into());
+    output.mounts[0].url = hostile.into();
+    output.mounts[0].remedy = Some(hostile.into());
+    for line in shown(&watched(&snapshot, 200), 200) {
+        assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
+    }
+    assert!(!pretty(&snapshot).contains(|c: char| c.is_control() && c != '\n'));
+    assert!(!cleaned(&[hostile.into()]).contains(|c: char| c.is_control() && c != '\n'));
+}
+
+#[test]
+fn meters_show_level_and_peak() {
+    // 56 columns of figures and 60 of bar: one a decibel.
+    let lines = shown(&meters::meters(&levels(), 116), 116);
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0].matches('#').count(), 30);
+    assert_eq!(lines[0].find('|').unwrap() - lines[0].find('[').unwrap(), 54);
+    assert_eq!((lines[1].matches('#').count(), lines[1].matches('|').count()), (0, 1));
+    assert!(lines[1].contains("true   -0.5 dBFS"), "{}", lines[1]);
+    assert_eq!(lines[2], "loudness   momentary -20.0  short-term -21.0  integrated - LUFS");
+    let silence = Levels { peak: Vec::new(), rms: vec![Dbfs::FLOOR], true_peak: Vec::new(), ..levels() };
+    assert!(!shown(&meters::meters(&silence, 0), 500)[0].contains(['#', '|']));
+}
+
+#[test]
+fn a_box_without_outputs_says_how_to_get_some() {
+    let snapshot = Snapshot { outputs: Vec::new(), levels: None, ..fixture() };
+    assert!(shown(&table::status(&snapshot, 80), 80).iter().any(|line| line.contains("mainstay reload")));
+}
+
+#[test]
+fn the_box_can_say_no() {
+    let no = done(Reply::Refused { why: "settings.toml:3: x".into() });
+    assert!(matches!(no, Err(Ending::Refused(why)) if why == "settings.toml:3: x"));
+    let newer = Snapshot { protocol: PROTOCOL + 1, ..fixture() };
+    assert!(matches!(snapshot(Reply::Snapshot(Box::new(newer))), Err(Ending::Refused(_))));
+    assert!(snapshot(Reply::Snapshot(Box::new(fixture()))).is_ok());
+    assert!(snapshot(Reply::Done { changes: Vec::new() }).is_err());
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    Arguments::command().debug_assert();
+    let parsed = Arguments::try_parse_from(["mainstay", "status", "--watch", "--socket", "x"]).unwrap();
+    assert!(matches!(parsed.verb, Verb::Status { json: false, watch: true }));
+    assert!(Arguments::try_parse_from(["mainstay", "log", "--lines", "-1"]).is_err());
+}
