@@ -104,6 +104,7 @@ impl Judge {
 
 /// What a TLS error means for delivery.
 pub(crate) fn failure(error: &Error) -> Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "rustls' errors are open-ended")]
     match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             Failure::UnknownAuthority
@@ -223,4 +224,64 @@ fn is_date(error: &CertificateError) -> bool {
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    /// A verifier that trusts a fresh authority, and that authority's certificate for `name` with the given years.
+    fn judged(name: &str, years: (i32, i32), at: u64, clock_known: bool) -> (Result<(), Failure>, bool) {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_cert = ca.self_signed(&ca_key).unwrap();
+        let issuer = Issuer::new(ca, ca_key);
+        let mut leaf = CertificateParams::new(vec![name.to_string()]).unwrap();
+        leaf.not_before = date_time_ymd(years.0, 1, 1);
+        leaf.not_after = date_time_ymd(years.1, 1, 1);
+        let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(ca_cert.der().clone()).unwrap();
+        let judge = Judge::new(0);
+        let date_ignored = Arc::new(AtomicBool::new(false));
+        let verifier = Verifier {
+            provider: Arc::clone(&judge.provider),
+            identity: Identity::Roots(judge.verifier(Arc::new(roots)).unwrap()),
+            at,
+            clock_known,
+            date_ignored: Arc::clone(&date_ignored),
+        };
+        let server = ServerName::try_from("stream.example.org").unwrap();
+        let unused = UnixTime::since_unix_epoch(Duration::ZERO);
+        let verdict = verifier.verify_server_cert(leaf.der(), &[], &server, &[], unused);
+        (verdict.map(drop).map_err(|error| failure(&error)), date_ignored.load(Ordering::Relaxed))
+    }
+
+    const IN_2026: u64 = 1_790_000_000;
+    const NAME: &str = "stream.example.org";
+
+    #[test]
+    fn a_good_certificate_passes_whatever_the_clock() {
+        assert_eq!(judged(NAME, (2025, 2030), IN_2026, true), (Ok(()), false));
+        assert_eq!(judged(NAME, (2025, 2030), IN_2026, false), (Ok(()), false));
+    }
+
+    #[test]
+    fn a_date_is_a_fault_only_when_the_clock_is_known() {
+        for years in [(2010, 2011), (2040, 2041)] {
+            assert_eq!(judged(NAME, years, IN_2026, true), (Err(Failure::WrongDate), false));
+            assert_eq!(judged(NAME, years, IN_2026, false), (Ok(()), true));
+        }
+    }
+
+    #[test]
+    fn an_unknown_clock_excuses_no_other_fault() {
+        assert_eq!(judged("other.example.org", (2010, 2011), IN_2026, false).0, Err(Failure::WrongName));
+        assert_eq!(judged("other.example.org", (2025, 2030), IN_2026, false).0, Err(Failure::WrongName));
+    }
 }

@@ -240,3 +240,156 @@ fn pull(stream: &TcpStream, tls: &mut ClientConnection) -> Result<bool, Failure>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::rc::Rc;
+    use std::sync::{Arc, Mutex};
+
+    use delivery::config::Trust;
+    use delivery::event::Tls;
+    use rustls::{ServerConfig, ServerConnection};
+
+    use super::*;
+    use crate::tls::Judge;
+
+    /// A reader that keeps the length of every application-data record (RFC 8446, 5.1) that passes.
+    struct Records {
+        socket: std::net::TcpStream,
+        seen: Vec<u8>,
+        lengths: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl Read for Records {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.socket.read(buffer)?;
+            self.seen.extend_from_slice(&buffer[..count]);
+            while let Some(header) = self.seen.first_chunk::<5>() {
+                let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+                if self.seen.len() < 5 + length {
+                    break;
+                }
+                if header[0] == 23 {
+                    self.lengths.lock().unwrap().push(length);
+                }
+                self.seen.drain(..5 + length);
+            }
+            Ok(count)
+        }
+    }
+
+    struct Heard {
+        plain: Vec<u8>,
+        lengths: Vec<usize>,
+    }
+
+    /// Sends a head and `body` in pieces of `piece` over TLS and returns what the server saw.
+    fn over_tls(body: &[u8], piece: usize) -> Heard {
+        let key = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.cert.der());
+        let pin: [u8; 32] = digest.as_ref().try_into().unwrap();
+        let secret = rustls::pki_types::PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![key.cert.der().clone()], secret)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let wanted = body.len() + 4;
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let lengths = Arc::new(Mutex::new(Vec::new()));
+            let mut records = Records {
+                socket: socket.try_clone().unwrap(),
+                seen: Vec::new(),
+                lengths: Arc::clone(&lengths),
+            };
+            let mut tls = ServerConnection::new(Arc::new(config)).unwrap();
+            let mut plain = Vec::new();
+            let mut after_handshake = 0;
+            while plain.len() < wanted {
+                while tls.wants_write() {
+                    tls.write_tls(&mut socket).unwrap();
+                }
+                if tls.read_tls(&mut records).unwrap() == 0 {
+                    break;
+                }
+                tls.process_new_packets().unwrap();
+                if tls.is_handshaking() {
+                    after_handshake = lengths.lock().unwrap().len();
+                }
+                let mut part = [0; 16_384];
+                while let Ok(count @ 1..) = tls.reader().read(&mut part) {
+                    plain.extend_from_slice(&part[..count]);
+                }
+            }
+            let lengths = lengths.lock().unwrap()[after_handshake..].to_vec();
+            Heard { plain, lengths }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let tls = Tls { name: "localhost".to_string(), trust: Trust::Pinned(pin) };
+            let opening = Judge::new(0).open(&tls).unwrap();
+            let (connection, date_ignored) = handshake(&stream, opening).await.unwrap();
+            assert!(!date_ignored);
+            let mut wire = Wire::new(Rc::new(stream), Some(connection));
+            wire.send_head(b"HEAD").unwrap();
+            for part in body.chunks(piece) {
+                let mut rest = part;
+                while !rest.is_empty() {
+                    let (taken, full) = wire.send_body(rest, &[]).unwrap();
+                    rest = &rest[taken as usize..];
+                    if full {
+                        wire.stream.writable().await.unwrap();
+                    }
+                }
+            }
+            while !wire.flush().unwrap() || wire.acked() < body.len() as u64 {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            assert_eq!(wire.acked(), body.len() as u64, "every body byte and nothing else is counted");
+        });
+        server.join().unwrap()
+    }
+
+    #[test]
+    fn records_stay_within_the_servers_blocks() {
+        let body: Vec<u8> = (0..300_000u32).map(|n| n as u8).collect();
+        for piece in [960, 1400, 5000, 100_000] {
+            let heard = over_tls(&body, piece);
+            assert_eq!(&heard.plain[4..], body);
+            // A TLS 1.3 record is its content, a type byte and a 16-byte tag (RFC 8446, 5.2).
+            let contents: Vec<u64> = heard.lengths.iter().map(|length| *length as u64 - 17).collect();
+            let mut at: u64 = 0;
+            // The client's Finished may come with the head's record still to be told from it: the body is the tail.
+            let body_records = {
+                let mut sum = 0;
+                let from = contents.iter().rposition(|length| {
+                    sum += length;
+                    sum == body.len() as u64
+                });
+                &contents[from.expect("the body ends with the last record")..]
+            };
+            for &length in body_records {
+                assert!(length <= BLOCK && at / BLOCK == (at + length - 1) / BLOCK, "{length} bytes at {at}");
+                at += length;
+            }
+        }
+    }
+
+    #[test]
+    fn an_authority_file_without_certificates_is_named() {
+        let authority = Tls {
+            name: "localhost".to_string(),
+            trust: Trust::Authority { path: "empty.pem".to_string(), pem: String::new() },
+        };
+        let outcome = Judge::new(0).open(&authority);
+        assert!(matches!(outcome, Err(Failure::Local(why)) if why.contains("empty.pem")));
+    }
+}

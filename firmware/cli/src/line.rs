@@ -61,7 +61,9 @@ impl Line {
     /// The line as it is written, without its end. A cut is marked by `>`.
     #[must_use]
     pub(crate) fn shown(&self, style: Style) -> String {
-        let length: usize = self.0.iter().map(|(_, text)| text.chars().count()).sum();
+        // Space at the end is nothing to show, and nothing to cut.
+        let text: String = self.0.iter().map(|(_, text)| text.as_str()).collect();
+        let length = text.trim_end().chars().count();
         let mut left = if length > style.width { style.width.saturating_sub(1) } else { length };
         let mut shown = String::new();
         for (paint, text) in &self.0 {
@@ -81,7 +83,7 @@ impl Line {
         if length > style.width && style.width > 0 {
             shown.push('>');
         }
-        if style.colour { shown } else { shown.trim_end().to_owned() }
+        shown
     }
 }
 

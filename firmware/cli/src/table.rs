@@ -140,7 +140,7 @@ fn outputs(snapshot: &Snapshot, width: usize) -> Vec<Line> {
     let rows: Vec<Row> = snapshot.outputs.iter().flat_map(|output| output_rows(snapshot, output)).collect();
     let mut widths = COLUMNS.map(|column| column.caption.len());
     for row in &rows {
-        if let Row::Cells { cells, .. } = row {
+        if let Row::Cells { cells, state: _ } | Row::Together(cells) = row {
             for (width, cell) in widths.iter_mut().zip(cells.iter()) {
                 *width = (*width).max(cell.chars().count());
             }
@@ -152,6 +152,11 @@ fn outputs(snapshot: &Snapshot, width: usize) -> Vec<Line> {
     for row in rows {
         match row {
             Row::Cells { cells, state } => lines.push(row_line(&cells, Paint::Plain, state, &widths, &kept)),
+            // Without a column of sums it says nothing.
+            Row::Together(cells) if kept[6..=8].contains(&true) => {
+                lines.push(row_line(&cells, Paint::Plain, Paint::Plain, &widths, &kept));
+            }
+            Row::Together(_) => {}
             Row::Remedy(text) => lines.extend(remedy(&text, width)),
         }
     }
@@ -160,6 +165,7 @@ fn outputs(snapshot: &Snapshot, width: usize) -> Vec<Line> {
 
 enum Row {
     Cells { cells: Box<Cells>, state: Paint },
+    Together(Box<Cells>),
     Remedy(String),
 }
 
@@ -178,7 +184,7 @@ fn output_rows(snapshot: &Snapshot, output: &OutputReport) -> Vec<Row> {
         cells[6] = words::bytes(acked);
         cells[7] = words::bytes(a_day);
         cells[8] = words::a_month(a_day);
-        rows.push(Row::Cells { cells, state: Paint::Plain });
+        rows.push(Row::Together(cells));
     }
     rows
 }
