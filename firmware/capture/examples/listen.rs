@@ -30,8 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What was counted on the reader's side, and when by the reader's own clock: the periods' stamps are not asked, since
-/// the frame counter is to be compared with something that it does not make itself.
+/// What was counted on the reader's side. Later periods' stamps are not asked: the frame counter is to be compared with a
+/// clock that knows nothing of it, the reader's own.
 struct Heard {
     began: Instant,
     ended: Instant,
@@ -56,7 +56,7 @@ fn listen(capture: &mut Capture, seconds: u64, tone_hz: f64) -> Result<Heard, Bo
         match next {
             Next::Period(period) => {
                 let frames = period.samples.len() as u64 / 2;
-                let heard = heard.get_or_insert_with(|| Heard::new(now, frames, tone_hz));
+                let heard = heard.get_or_insert_with(|| Heard::new(period.stamp.min(now), frames, tone_hz));
                 if period.first.0 != heard.frames {
                     return Err(format!("frame {} followed {}", period.first.0, heard.frames).into());
                 }
@@ -107,12 +107,12 @@ fn listen(capture: &mut Capture, seconds: u64, tone_hz: f64) -> Result<Heard, Bo
 const LATE: Duration = Duration::from_secs(20);
 
 impl Heard {
-    fn new(now: Instant, frames: u64, tone_hz: f64) -> Self {
-        // Its last frame has just come, so the counter's zero lies its length ago.
+    fn new(stamp: Instant, frames: u64, tone_hz: f64) -> Self {
+        // The stamp is the last frame's, so the counter's zero lies the period's length before it.
         let length = frames * 1_000_000 / u64::from(RATE.hz());
         Self {
-            began: Instant::from_micros(now.as_micros().saturating_sub(length)),
-            ended: now,
+            began: Instant::from_micros(stamp.as_micros().saturating_sub(length)),
+            ended: stamp,
             frames: 0,
             sound_periods: 0,
             sound_frames: 0,

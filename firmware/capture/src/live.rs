@@ -91,6 +91,8 @@ pub(crate) struct Live {
     asked_ns: i64,
     /// When the last frame came.
     heard_ns: i64,
+    /// Wake-ups without a frame since then.
+    in_vain: u32,
     /// The ring has been full since the last message.
     overflowing: bool,
 }
@@ -127,6 +129,7 @@ impl Live {
             more: false,
             asked_ns: 0,
             heard_ns: 0,
+            in_vain: 0,
             overflowing: false,
         }
     }
@@ -169,8 +172,11 @@ impl Live {
             }
             Ending::Spurious if now_ns() - self.heard_ns > patience_ns => self.lose(card, Loss::Silent),
             Ending::Spurious => {
+                self.in_vain += 1;
                 // A driver that signals without delivering must not spin a real-time thread.
-                sleep_until(now_ns() + NS_PER_MS);
+                if self.in_vain > MOST_IN_VAIN {
+                    sleep_until(now_ns() + NS_PER_MS);
+                }
                 self.card = Some(card);
             }
             Ending::Interrupted => {
@@ -218,6 +224,7 @@ impl Live {
         let left = card.waiting();
         let now = now_ns();
         self.heard_ns = now;
+        self.in_vain = 0;
         let stamp_ns = match left {
             Some(left) => {
                 self.timeline.observe(self.asked_ns, now, self.timeline.position() + left);
@@ -271,6 +278,7 @@ impl Live {
     fn take_up(&mut self, card: Box<Card>) {
         self.count = card.descriptors(&mut self.fds[1..]);
         self.heard_ns = now_ns();
+        self.in_vain = 0;
         self.more = false;
         self.status.period_is(card.period);
         self.status.capturing();
@@ -278,8 +286,13 @@ impl Live {
     }
 
     fn lose(&mut self, card: Box<Card>, loss: Loss) {
-        self.status.lost(loss, instant(now_ns()));
         self.status.gap();
+        self.give_back(card, loss);
+    }
+
+    /// The finder closes it and looks for it anew.
+    fn give_back(&mut self, card: Box<Card>, loss: Loss) {
+        self.status.lost(loss, instant(now_ns()));
         // The finder closed the one before, or it could not have opened this one.
         let before = self.link.dead.put(card);
         debug_assert!(before.is_none(), "the finder opens a card only after closing the last");
@@ -292,7 +305,8 @@ impl Live {
         if let Some(card) = self.link.fresh.take() {
             match card.start() {
                 true => self.go_on(card),
-                false => self.lose(card, Loss::Stuck),
+                // Still the same gap.
+                false => self.give_back(card, Loss::Stuck),
             }
             return;
         }
@@ -342,6 +356,8 @@ fn origin(card: &Card, timeline: &Timeline) -> Origin {
     Origin { ns: least, grain: Grain::Coarse }
 }
 
+/// Plugins wake for other reasons now and then.
+const MOST_IN_VAIN: u32 = 8;
 const NS_PER_MS: i64 = 1_000_000;
 const MOST_LOOKS: u32 = 2_000;
 const LONGEST_LOOK_NS: i64 = NS_PER_MS;

@@ -10,11 +10,16 @@ use toml::de::{DeTable, DeValue};
 
 use crate::refusal::{Refusal, quoted};
 
+/// Nobody reads more at once.
+const MOST_REFUSALS: usize = 100;
+
 /// One file being read: its name, its lines, and the faults found so far.
 #[derive(Debug)]
 pub(crate) struct Sheet<'a> {
     file: &'a str,
     text: &'a str,
+    /// Where each line begins.
+    starts: Vec<usize>,
     manner: Manner,
     refusals: RefCell<Vec<Refusal>>,
 }
@@ -51,7 +56,9 @@ pub(crate) struct Value<'a> {
 
 impl<'a> Sheet<'a> {
     pub(crate) fn new(file: &'a str, text: &'a str, manner: Manner) -> Self {
-        Self { file, text, manner, refusals: RefCell::new(Vec::new()) }
+        let starts = text.match_indices('\n').map(|(end, _)| end + 1);
+        let starts = std::iter::once(0).chain(starts).collect();
+        Self { file, text, starts, manner, refusals: RefCell::new(Vec::new()) }
     }
 
     /// Parses the document. Syntax errors (duplicate keys among them) are noted and give `None`: what stands after
@@ -103,12 +110,17 @@ impl<'a> Sheet<'a> {
         let mut refusals = self.refusals.into_inner();
         refusals.sort_by_key(|refusal| refusal.line);
         refusals.dedup();
+        if refusals.len() > MOST_REFUSALS {
+            let found = format!("{} more faults", refusals.len() - MOST_REFUSALS);
+            refusals.truncate(MOST_REFUSALS);
+            let (file, remedy) = (self.file.to_owned(), "correct these first".into());
+            refusals.push(Refusal { file, line: None, key: String::new(), found, remedy });
+        }
         refusals
     }
 
     fn line_of(&self, offset: usize) -> u32 {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        1 + before.iter().filter(|byte| **byte == b'\n').count() as u32
+        self.starts.partition_point(|start| *start <= offset) as u32
     }
 }
 

@@ -195,3 +195,13 @@ fn torn_and_twisted_files_are_survived() {
     }
     assert!(verdicts.iter().all(|count| *count > 0), "{verdicts:?}");
 }
+
+#[test]
+fn of_endless_faults_the_first_are_told() {
+    let lines = 90_000;
+    let text: String = (0..lines).map(|i| format!("k{i} = 1\n")).collect();
+    let refusals = read(&format!("version = 1\n{text}")).unwrap_err();
+    assert_eq!(refusals.0.first().and_then(|refusal| refusal.line), Some(2));
+    let more = lines - (refusals.0.len() - 1);
+    assert!(refusals.to_string().ends_with(&format!("found {more} more faults; correct these first")));
+}
