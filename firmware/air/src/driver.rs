@@ -74,7 +74,7 @@ impl Driver {
             core.handle(now, &input);
             while let Some(output) = state.core.poll() {
                 state.recorder.output(&output);
-                if let Some(more) = self.carry_out(&mut state, output) {
+                if let Some(more) = self.carry_out(&mut state, now, output) {
                     inputs.push_back(more);
                 }
             }
@@ -179,14 +179,14 @@ impl Driver {
     }
 
     /// Does what the core asked for; what is known at once comes back as an input.
-    fn carry_out(&self, state: &mut State, output: Output) -> Option<Input> {
+    fn carry_out(&self, state: &mut State, now: Instant, output: Output) -> Option<Input> {
         match output {
             Output::Write { link, rendition, from, to } => {
                 let source = state.sources.get(&link)?;
                 let (first, second) = state.backlogs.get(usize::from(rendition.0))?.bytes(from, to);
                 let mut wire = source.wire.borrow_mut();
                 // Asked before the write: what it just took cannot be acknowledged yet.
-                let acked = wire.acked();
+                let acked = wire.acked_lately(now);
                 Some(match wire.send_body(first, second) {
                     Ok((bytes, blocked)) => {
                         if blocked {

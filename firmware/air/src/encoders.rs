@@ -1,4 +1,4 @@
-//! The encoders of all renditions: the first on the sound thread, every further one on a thread of its own.
+//! The encoders of all renditions: the first where the sound comes in, every further one on a thread of its own.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, TrySendError};
@@ -9,10 +9,20 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError as SendError;
 use units::{Frames, Rendition};
 
-use crate::sound::{Packet, chain};
+use crate::driver::Driver;
+use crate::sound::chain;
+
+/// One packet on its way from an encoder's thread to delivery.
+pub(crate) struct Packet {
+    pub rendition: Rendition,
+    pub bytes: Box<[u8]>,
+    /// Frames of programme up to the packet's end.
+    pub frames: Frames,
+}
 
 /// All encoders, in step with one programme.
 pub(crate) struct Encoders {
+    driver: Driver,
     packets: Sender<Packet>,
     inline: Option<Lane>,
     workers: Vec<Worker>,
@@ -23,12 +33,10 @@ struct Lane {
     rendition: Rendition,
     options: Options,
     encoder: Encoder,
-    packets: Sender<Packet>,
     /// Programme frames still to pass before the first one is encoded: the next grid point.
     skip: u64,
     /// Frames of programme up to the end of the newest packet.
     frames: Frames,
-    lost: u64,
 }
 
 struct Worker {
@@ -49,8 +57,8 @@ struct Block {
 const QUEUE: usize = 64;
 
 impl Encoders {
-    pub(crate) fn new(packets: Sender<Packet>) -> Self {
-        Self { packets, inline: None, workers: Vec::new() }
+    pub(crate) fn new(driver: Driver, packets: Sender<Packet>) -> Self {
+        Self { driver, packets, inline: None, workers: Vec::new() }
     }
 
     /// Brings the encoders in line with `wanted`. Those that stay are not touched. On an error nothing has changed.
@@ -58,7 +66,7 @@ impl Encoders {
         let mut fresh = Vec::new();
         for &(rendition, options) in wanted {
             if !self.has(rendition, options) {
-                fresh.push(Lane::new(rendition, options, self.packets.clone(), position)?);
+                fresh.push(Lane::new(rendition, options, position)?);
             }
         }
         let stays = |rendition: Rendition, options: Options| wanted.contains(&(rendition, options));
@@ -67,7 +75,7 @@ impl Encoders {
         for lane in fresh {
             if self.inline.is_none() {
                 self.inline = Some(lane);
-            } else if let Some(worker) = Worker::start(lane) {
+            } else if let Some(worker) = Worker::start(lane, self.packets.clone()) {
                 self.workers.push(worker);
             }
         }
@@ -83,7 +91,7 @@ impl Encoders {
             }
         }
         if let Some(lane) = &mut self.inline {
-            lane.encode(pcm);
+            lane.encode(pcm, &mut |rendition, bytes, frames| self.driver.packet(rendition, bytes, frames));
         }
     }
 
@@ -93,67 +101,67 @@ impl Encoders {
     }
 }
 
+/// Takes each packet, and the frames of programme up to its end.
+type Sink<'a> = dyn FnMut(&Rendition, &[u8], Frames) + 'a;
+
 impl Lane {
-    fn new(
-        rendition: Rendition,
-        options: Options,
-        packets: Sender<Packet>,
-        position: Frames,
-    ) -> Result<Self, Error> {
+    fn new(rendition: Rendition, options: Options, position: Frames) -> Result<Self, Error> {
         let mut encoder = Encoder::new(rendition, options)?;
         let grid = u64::from(encoder.packet_frames());
         let skip = (grid - position.0 % grid) % grid;
         // The lead makes each packet come out with the last frame of its grid step.
         let lead = vec![0.0; encoder.lead() as usize * rendition.channels.count()];
         encoder.encode(&lead, &mut |_| ())?;
-        Ok(Self { rendition, options, encoder, packets, skip, frames: position + Frames(skip), lost: 0 })
+        Ok(Self { rendition, options, encoder, skip, frames: position + Frames(skip) })
     }
 
-    fn encode(&mut self, pcm: &[f32]) {
+    fn encode(&mut self, pcm: &[f32], sink: &mut Sink<'_>) {
         let channels = self.rendition.channels.count();
         let passed = self.skip.min((pcm.len() / channels) as u64);
         self.skip -= passed;
         let pcm = &pcm[passed as usize * channels..];
         let grid = Frames(u64::from(self.encoder.packet_frames()));
-        let Self { rendition, encoder, packets, frames, lost, .. } = self;
+        let Self { rendition, encoder, frames, .. } = self;
         let outcome = encoder.encode(pcm, &mut |bytes| {
             *frames += grid;
-            let packet = Packet { rendition: *rendition, bytes: bytes.into(), frames: *frames };
-            // Delivery is never waited for. Its queue holds most of a minute of one rendition; if even that is full, packets go.
-            match packets.try_send(packet) {
-                Ok(()) => *lost = 0,
-                Err(SendError::Full(_)) => {
-                    if *lost == 0 {
-                        tracing::error!(alarm = true, %rendition, "delivery does not take packets; some are lost");
-                    }
-                    *lost += 1;
-                }
-                // The process ends.
-                Err(SendError::Closed(_)) => {}
-            }
+            sink(rendition, bytes, *frames);
         });
         if let Err(error) = outcome {
             tracing::error!(alarm = true, rendition = %self.rendition, "encoding failed: {}", chain(&error));
         }
     }
 
-    fn silence(&mut self, frames: u64) {
+    fn silence(&mut self, frames: u64, sink: &mut Sink<'_>) {
         let pcm = vec![0.0; frames as usize * self.rendition.channels.count()];
-        self.encode(&pcm);
+        self.encode(&pcm, sink);
     }
 }
 
 impl Worker {
-    fn start(lane: Lane) -> Option<Self> {
+    fn start(mut lane: Lane, packets: Sender<Packet>) -> Option<Self> {
         let (rendition, options) = (lane.rendition, lane.options);
         let (blocks, inbox) = mpsc::sync_channel::<Block>(QUEUE);
         let work = move || {
-            let mut lane = lane;
+            let mut lost = false;
+            let mut sink = |rendition: &Rendition, bytes: &[u8], frames| {
+                let packet = Packet { rendition: *rendition, bytes: bytes.into(), frames };
+                // Delivery is never waited for. Its queue holds most of a minute; if even that is full, packets go.
+                match packets.try_send(packet) {
+                    Ok(()) => lost = false,
+                    Err(SendError::Full(_)) => {
+                        if !std::mem::replace(&mut lost, true) {
+                            tracing::error!(alarm = true, %rendition, "delivery does not take packets; some are lost");
+                        }
+                    }
+                    // The process ends.
+                    Err(SendError::Closed(_)) => {}
+                }
+            };
             while let Ok(block) = inbox.recv() {
                 if block.missed > 0 {
-                    lane.silence(block.missed);
+                    lane.silence(block.missed, &mut sink);
                 }
-                lane.encode(&block.pcm);
+                lane.encode(&block.pcm, &mut sink);
             }
         };
         match std::thread::Builder::new().name(format!("encode {}", rendition.bitrate)).spawn(work) {

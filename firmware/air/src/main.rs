@@ -32,7 +32,8 @@ use tokio::task::LocalSet;
 use units::snapshot::{Command, PROTOCOL, Reply, Request};
 
 use crate::driver::Driver;
-use crate::sound::{Packet, Sound};
+use crate::encoders::Packet;
+use crate::sound::Sound;
 use crate::station::Station;
 use crate::tls::Judge;
 
@@ -63,10 +64,10 @@ fn main() -> ExitCode {
 fn run(config: &Path) -> anyhow::Result<()> {
     let settings = settings::load(config)?;
     let log = log::start();
-    // The kernel's file of names may be large, the threads few: one blocking thread or two look names up.
+    // Blocking threads look names up and open cards; a dead name server may hold several for seconds.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(4)
+        .max_blocking_threads(16)
         .thread_stack_size(256 * 1024)
         .build()
         .context("starting the runtime")?;
@@ -85,7 +86,8 @@ async fn on_air(config: &Path, settings: Settings, log: log::Ring) -> anyhow::Re
     let (packets, inbox) = mpsc::channel(PACKET_QUEUE);
     let (titles, orders) = mpsc::channel(64);
     let driver = Driver::new(Judge::new(saved_time::load(&places.state)));
-    let sound = Sound::start(packets)?;
+    let sound = Sound::new(driver.clone(), packets);
+    tokio::task::spawn_local(Rc::clone(&sound).run());
     tokio::task::spawn_local(deliver(driver.clone(), inbox));
     let ticking = driver.clone();
     tokio::task::spawn_local(async move {
@@ -95,7 +97,7 @@ async fn on_air(config: &Path, settings: Settings, log: log::Ring) -> anyhow::Re
     });
     tokio::task::spawn_local(titles::run(driver.clone(), orders));
     let station =
-        Station::start(config.to_path_buf(), settings, sound, driver, titles, log, station::seed()?)?;
+        Station::start(config.to_path_buf(), settings, sound, driver, titles, log, station::seed()?).await?;
     match control::listen(&places.socket) {
         Ok(listener) => {
             tokio::task::spawn_local(control::serve(listener, Rc::clone(&station)));
@@ -116,7 +118,7 @@ async fn on_air(config: &Path, settings: Settings, log: log::Ring) -> anyhow::Re
             _ = terminate.recv() => { tracing::info!("ending: SIGTERM"); break }
             _ = interrupt.recv() => { tracing::info!("ending: SIGINT"); break }
             _ = hangup.recv() => {
-                if let Err(error) = station.reload() {
+                if let Err(error) = station.reload().await {
                     tracing::error!("reload refused, nothing changed: {error:#}");
                 }
             }
@@ -127,7 +129,7 @@ async fn on_air(config: &Path, settings: Settings, log: log::Ring) -> anyhow::Re
     Ok(())
 }
 
-/// Hands packets to the driver as they come.
+/// Hands the packets of further encoders to the driver as they come.
 async fn deliver(driver: Driver, mut packets: mpsc::Receiver<Packet>) {
     while let Some(packet) = packets.recv().await {
         driver.packet(&packet.rendition, &packet.bytes, packet.frames);

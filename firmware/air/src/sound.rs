@@ -1,268 +1,248 @@
-//! From capture to packets: one thread takes each period, measures it and encodes it. It may wait for capture; it never
-//! waits for delivery.
+//! From capture to packets: each period is measured and encoded as it comes. This runs on the driver's thread, since a
+//! wake-up of one more thread costs more than all of our own code per packet; capture has a thread of its own and waits for
+//! nobody.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use capture::{Capture, Next, PeriodKind, Status};
 use programme::{Change, Meter, MeterConfig};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 use units::snapshot::Levels;
 use units::{Dbfs, Frames, Instant, Rendition};
 
 use crate::clock;
-use crate::encoders::Encoders;
+use crate::driver::Driver;
+use crate::encoders::{Encoders, Packet};
 
-/// One packet on its way to delivery.
-pub(crate) struct Packet {
-    pub rendition: Rendition,
-    pub bytes: Box<[u8]>,
-    /// Frames of programme up to the packet's end.
-    pub frames: Frames,
-}
-
-/// The sound thread, from outside.
+/// The sound of the box; for the driver's thread only.
 pub(crate) struct Sound {
-    orders: mpsc::Sender<Order>,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    state: RefCell<State>,
+    /// When somebody last asked for levels: they are worked out only while somebody looks.
+    wanted: Cell<Instant>,
+    /// The input is another one.
+    changed: Notify,
 }
 
-/// What the sound thread lets others see.
-#[derive(Default)]
-struct Shared {
-    levels: Mutex<Option<Levels>>,
-    /// When somebody last asked for levels (microseconds): they are worked out only while somebody looks.
-    wanted: AtomicU64,
-    status: Mutex<Option<Arc<Status>>>,
-}
-
-/// Everything that can be changed while the sound runs.
-enum Order {
-    /// Another input. If it does not start, the old one goes on and the reason comes back.
-    Input(Option<capture::Config>, mpsc::SyncSender<Result<(), capture::Error>>),
-    /// Another meter.
-    Meter(MeterConfig),
-    /// These renditions from now on; those that stay keep their encoder.
-    Encoders(Vec<(Rendition, encode::Options)>, mpsc::SyncSender<Result<(), encode::Error>>),
-    Stop,
-}
-
-impl Sound {
-    /// Starts the thread without input, meter and encoders.
-    pub(crate) fn start(packets: tokio::sync::mpsc::Sender<Packet>) -> anyhow::Result<Self> {
-        let (orders, inbox) = mpsc::channel();
-        let shared = Arc::new(Shared::default());
-        let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("sound".to_string())
-            .spawn(move || Thread::new(inbox, theirs, packets).run())
-            .context("starting the sound thread")?;
-        Ok(Self { orders, shared, thread: Some(thread) })
-    }
-
-    /// Changes the input; returns once the new one runs.
-    pub(crate) fn input(&self, config: Option<capture::Config>) -> anyhow::Result<()> {
-        let (answer, verdict) = mpsc::sync_channel(1);
-        self.orders.send(Order::Input(config, answer)).context("the sound thread is gone")?;
-        verdict.recv().context("the sound thread is gone")?.context("the input cannot be used")
-    }
-
-    pub(crate) fn meter(&self, config: MeterConfig) -> anyhow::Result<()> {
-        self.orders.send(Order::Meter(config)).context("the sound thread is gone")
-    }
-
-    /// Changes the renditions; returns once all of them are encoded.
-    pub(crate) fn encoders(&self, wanted: Vec<(Rendition, encode::Options)>) -> anyhow::Result<()> {
-        let (answer, verdict) = mpsc::sync_channel(1);
-        self.orders.send(Order::Encoders(wanted, answer)).context("the sound thread is gone")?;
-        verdict.recv().context("the sound thread is gone")?.context("a rendition cannot be encoded")
-    }
-
-    /// The newest levels. Asking keeps them coming for a second.
-    pub(crate) fn levels(&self) -> Option<Levels> {
-        self.shared.wanted.store(clock::now().as_micros(), Ordering::Relaxed);
-        self.shared.levels.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn status(&self) -> Option<Arc<Status>> {
-        self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Drop for Sound {
-    fn drop(&mut self) {
-        let _ = self.orders.send(Order::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Thread {
-    orders: mpsc::Receiver<Order>,
-    shared: Arc<Shared>,
+struct State {
     encoders: Encoders,
-    capture: Option<Running>,
+    input: Option<Running>,
     meter: Option<Meter>,
     meter_config: MeterConfig,
-    position: Frames,
+    levels: Option<Levels>,
     levels_at: Instant,
+    position: Frames,
 }
 
 /// An input that runs, or silence in its place until it can be started again.
 struct Running {
     config: capture::Config,
     capture: Capture,
+    bell: Rc<AsyncFd<OwnedFd>>,
     retry_at: Option<Instant>,
 }
 
-impl Thread {
-    fn new(
-        orders: mpsc::Receiver<Order>,
-        shared: Arc<Shared>,
-        packets: tokio::sync::mpsc::Sender<Packet>,
-    ) -> Self {
-        Self {
-            orders,
-            shared,
-            encoders: Encoders::new(packets),
-            capture: None,
+impl Sound {
+    /// No input, no meter and no encoder yet. Packets go to `driver`, those of further encoders by `packets`.
+    pub(crate) fn new(driver: Driver, packets: tokio::sync::mpsc::Sender<Packet>) -> Rc<Self> {
+        let state = State {
+            encoders: Encoders::new(driver, packets),
+            input: None,
             meter: None,
             meter_config: MeterConfig::default(),
-            position: Frames(0),
+            levels: None,
             levels_at: Instant::ZERO,
-        }
+            position: Frames(0),
+        };
+        Rc::new(Self { state: RefCell::new(state), wanted: Cell::new(Instant::ZERO), changed: Notify::new() })
     }
 
-    fn run(mut self) {
+    /// Takes periods for ever.
+    pub(crate) async fn run(self: Rc<Self>) {
         loop {
-            let order = if self.capture.is_some() {
-                match self.orders.try_recv() {
-                    Ok(order) => Some(order),
-                    Err(mpsc::TryRecvError::Empty) => None,
-                    Err(mpsc::TryRecvError::Disconnected) => return,
-                }
-            } else {
-                match self.orders.recv() {
-                    Ok(order) => Some(order),
-                    Err(mpsc::RecvError) => return,
-                }
+            let bell = self.state.borrow().input.as_ref().map(|input| Rc::clone(&input.bell));
+            let Some(bell) = bell else {
+                self.changed.notified().await;
+                continue;
             };
-            match order {
-                Some(Order::Stop) => return,
-                Some(Order::Input(config, answer)) => {
-                    let _ = answer.send(self.change_input(config));
-                }
-                Some(Order::Meter(config)) => {
-                    self.meter_config = config;
-                    self.renew_meter();
-                }
-                Some(Order::Encoders(wanted, answer)) => {
-                    let _ = answer.send(self.encoders.change(&wanted, self.position));
-                }
-                None => self.period(),
+            tokio::select! {
+                () = self.changed.notified() => {}
+                ready = bell.readable() => match ready {
+                    Ok(mut ready) => {
+                        ready.clear_ready();
+                        if let Some(config) = self.take_periods() {
+                            self.stand_in(config).await;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(alarm = true, "capture's bell cannot be heard: {error}");
+                        tokio::time::sleep(RETRY).await;
+                    }
+                },
             }
+            self.retry().await;
         }
     }
 
-    /// Takes the next period through meter and encoders.
-    fn period(&mut self) {
-        let Some(running) = &mut self.capture else { return };
-        match running.capture.next(PATIENCE) {
-            Next::Period(period) => {
-                let changes = self.meter.as_mut().map(|meter| meter.feed(period.samples)).unwrap_or_default();
-                self.encoders.encode(period.samples);
-                self.position +=
-                    Frames((period.samples.len() / running.config.pick.channels().count()) as u64);
-                // Silence that stands in for a lost card is said by the capture's own state.
-                if period.kind == PeriodKind::Sound {
-                    say(&changes, running.config.rate);
-                }
-                self.publish_levels();
-            }
-            Next::Nothing => {}
-            Next::Ended(error) => {
-                tracing::error!(alarm = true, "the input ended: {}; silence stands in for it", chain(&error));
-                self.stand_in();
-            }
-        }
-        self.retry();
-    }
-
-    fn change_input(&mut self, config: Option<capture::Config>) -> Result<(), capture::Error> {
+    /// Changes the input. If the new one does not start, the old one goes on.
+    pub(crate) async fn input(&self, config: Option<capture::Config>) -> anyhow::Result<()> {
+        let old = self.state.borrow_mut().input.take().map(|running| (running.config, running.capture));
+        let (old_config, old_capture) = old.unzip();
         // The old one lets its card go first: the new one may be the same card.
-        let old = self.capture.take().map(|running| running.config);
         let outcome = match config {
             None => {
-                self.set_status(None);
+                tokio::task::spawn_blocking(move || drop(old_capture))
+                    .await
+                    .context("closing the old input")?;
                 Ok(())
             }
-            Some(config) => self.start(config),
+            Some(config) => self.start(config, old_capture).await,
         };
         if outcome.is_err()
-            && let Some(old) = old
-            && let Err(error) = self.start(old.clone())
+            && let Some(old) = old_config
+            && let Err(error) = self.start(old.clone(), None).await
         {
-            tracing::error!(alarm = true, "the old input does not start again either: {}", chain(&error));
-            self.stand_in_for(old);
+            tracing::error!(alarm = true, "the old input does not start again either: {error:#}");
+            self.stand_in(old).await;
         }
-        self.renew_meter();
-        outcome
+        self.changed.notify_one();
+        outcome.context("the input cannot be used")
     }
 
-    fn start(&mut self, config: capture::Config) -> Result<(), capture::Error> {
-        let capture = capture::start(config.clone())?;
+    pub(crate) fn meter(&self, config: MeterConfig) {
+        let mut state = self.state.borrow_mut();
+        state.meter_config = config;
+        state.renew_meter();
+    }
+
+    /// Changes the renditions. On an error nothing has changed.
+    pub(crate) fn encoders(&self, wanted: &[(Rendition, encode::Options)]) -> anyhow::Result<()> {
+        let mut state = self.state.borrow_mut();
+        let position = state.position;
+        state.encoders.change(wanted, position).context("a rendition cannot be encoded")
+    }
+
+    /// The newest levels. Asking keeps them coming for a second.
+    pub(crate) fn levels(&self) -> Option<Levels> {
+        self.wanted.set(clock::now());
+        self.state.borrow().levels.clone()
+    }
+
+    pub(crate) fn status(&self) -> Option<Arc<Status>> {
+        self.state.borrow().input.as_ref().map(|input| input.capture.status())
+    }
+
+    /// Takes every period that is there. Returns the input that ended, if it did.
+    fn take_periods(&self) -> Option<capture::Config> {
+        let state = &mut *self.state.borrow_mut();
+        let input = state.input.as_mut()?;
+        let channels = input.config.pick.channels().count();
+        loop {
+            match input.capture.poll() {
+                Next::Period(period) => {
+                    let changes =
+                        state.meter.as_mut().map(|meter| meter.feed(period.samples)).unwrap_or_default();
+                    state.encoders.encode(period.samples);
+                    state.position += Frames((period.samples.len() / channels) as u64);
+                    // Silence that stands in for a lost card is said by the capture's own state.
+                    if period.kind == PeriodKind::Sound {
+                        say(&changes, input.config.rate);
+                    }
+                }
+                Next::Nothing => break,
+                Next::Ended(error) => {
+                    tracing::error!(
+                        alarm = true,
+                        "the input ended: {}; silence stands in for it",
+                        chain(&error)
+                    );
+                    return state.input.take().map(|input| input.config);
+                }
+            }
+        }
+        let now = clock::now();
+        if now.since(self.wanted.get()) <= LOOKED_AT && now.since(state.levels_at) >= LEVELS_PACE {
+            state.levels_at = now;
+            state.levels = state.meter.as_mut().and_then(Meter::levels);
+        }
+        None
+    }
+
+    /// Opens a card, a file or a tone, which may take its time: on another thread.
+    async fn start(&self, config: capture::Config, old: Option<Capture>) -> anyhow::Result<()> {
+        let wanted = config.clone();
+        let start = move || {
+            drop(old);
+            capture::start(wanted)
+        };
+        let capture = tokio::task::spawn_blocking(start).await.context("opening the input")??;
         for warning in capture.warnings() {
             tracing::warn!("{warning}");
         }
-        self.set_status(Some(capture.status()));
-        self.capture = Some(Running { config, capture, retry_at: None });
+        let bell = capture.bell().try_clone_to_owned().context("hearing the capture's bell")?;
+        #[expect(unsafe_code, reason = "tokio cannot see that a descriptor stays the same one")]
+        // SAFETY: an `OwnedFd` names one open descriptor until it is dropped, which `AsyncFd` does after deregistering it.
+        let bell = unsafe { AsyncFd::register_with_interest(bell, Interest::READABLE) };
+        let bell = bell.context("hearing the capture's bell")?;
+        let mut state = self.state.borrow_mut();
+        state.input = Some(Running { config, capture, bell: Rc::new(bell), retry_at: None });
+        state.renew_meter();
+        drop(state);
+        // What came before the bell was hung is there to be taken; the look arms the bell.
+        if let Some(config) = self.take_periods() {
+            anyhow::bail!("{:?} ended as soon as it began", config.input);
+        }
         Ok(())
     }
 
-    fn stand_in(&mut self) {
-        if let Some(running) = self.capture.take() {
-            self.stand_in_for(running.config);
-        }
-    }
-
     /// Keeps the clock with silence where an input should be: mounts and listeners stay.
-    fn stand_in_for(&mut self, config: capture::Config) {
+    async fn stand_in(&self, config: capture::Config) {
         let silence = capture::Config {
             input: capture::Input::Tone { hz: 1000.0, level: Dbfs::FLOOR },
-            rate: config.rate,
-            pick: config.pick,
-            period: config.period,
+            ..config.clone()
         };
-        match capture::start(silence) {
-            Ok(capture) => {
-                self.set_status(Some(capture.status()));
-                let retry_at = Some(clock::now() + RETRY);
-                self.capture = Some(Running { config, capture, retry_at });
+        match self.start(silence, None).await {
+            Ok(()) => {
+                if let Some(input) = &mut self.state.borrow_mut().input {
+                    input.config = config;
+                    input.retry_at = Some(clock::now() + RETRY);
+                }
             }
-            Err(error) => tracing::error!(alarm = true, "not even silence can be made: {}", chain(&error)),
+            Err(error) => tracing::error!(alarm = true, "not even silence can be made: {error:#}"),
         }
     }
 
-    fn retry(&mut self) {
-        let Some(running) = &mut self.capture else { return };
-        let now = clock::now();
-        if running.retry_at.is_none_or(|at| at > now) {
-            return;
-        }
-        running.retry_at = Some(now + RETRY);
-        let config = running.config.clone();
-        if self.start(config).is_ok() {
+    /// Tries an input again that silence stands in for.
+    async fn retry(&self) {
+        let due = {
+            let mut state = self.state.borrow_mut();
+            let now = clock::now();
+            match &mut state.input {
+                Some(input) if input.retry_at.is_some_and(|at| at <= now) => {
+                    input.retry_at = Some(now + RETRY);
+                    Some(input.config.clone())
+                }
+                Some(_) | None => None,
+            }
+        };
+        if let Some(config) = due
+            && self.start(config, None).await.is_ok()
+        {
             tracing::info!("the input is back");
         }
     }
+}
 
+impl State {
     fn renew_meter(&mut self) {
-        let Some(running) = &self.capture else { return };
-        let (rate, channels) = (running.config.rate, running.config.pick.channels());
+        let Some(input) = &self.input else { return };
+        let (rate, channels) = (input.config.rate, input.config.pick.channels());
         match Meter::new(self.meter_config, rate, channels) {
             Ok(meter) => self.meter = Some(meter),
             Err(error) => {
@@ -271,28 +251,8 @@ impl Thread {
             }
         }
     }
-
-    fn publish_levels(&mut self) {
-        let wanted = Instant::from_micros(self.shared.wanted.load(Ordering::Relaxed));
-        let now = clock::now();
-        if now.since(wanted) > LOOKED_AT || now.since(self.levels_at) < LEVELS_PACE {
-            return;
-        }
-        self.levels_at = now;
-        let levels = self.meter.as_mut().and_then(Meter::levels);
-        // Whoever reads holds the lock for a clone; rather than wait, this round is left out.
-        if let Ok(mut shared) = self.shared.levels.try_lock() {
-            *shared = levels;
-        }
-    }
-
-    fn set_status(&self, status: Option<Arc<Status>>) {
-        *self.shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
-    }
 }
 
-/// Longest wait for a period before orders are looked at.
-const PATIENCE: Duration = Duration::from_millis(50);
 const RETRY: Duration = Duration::from_secs(2);
 const LOOKED_AT: Duration = Duration::from_secs(1);
 const LEVELS_PACE: Duration = Duration::from_millis(90);

@@ -21,36 +21,36 @@ use crate::titles;
 pub(crate) struct Station {
     path: PathBuf,
     settings: RefCell<Settings>,
-    sound: Sound,
+    sound: Rc<Sound>,
     driver: Driver,
     titles: mpsc::Sender<titles::Order>,
     log: Ring,
     fixed: Fixed,
     seed: u64,
+    /// Reloads come one after the other.
+    reloading: tokio::sync::Mutex<()>,
 }
 
 impl Station {
     /// Takes the parts over and puts `settings` into effect. Mounts come first: they connect while the input opens.
-    pub(crate) fn start(
+    pub(crate) async fn start(
         path: PathBuf,
         settings: Settings,
-        sound: Sound,
+        sound: Rc<Sound>,
         driver: Driver,
         titles: mpsc::Sender<titles::Order>,
         log: Ring,
         seed: u64,
     ) -> anyhow::Result<Rc<Self>> {
         let fixed = Fixed { started: crate::clock::now() };
-        let station =
-            Self { path, settings: RefCell::new(settings), sound, driver, titles, log, fixed, seed };
-        {
-            let settings = station.settings.borrow();
-            station.driver.configure(station.delivery_config(&settings));
-            station.sound.encoders(settings.encoders.clone())?;
-            station.sound.meter(settings.levels)?;
-            station.sound.input(settings.input.clone())?;
-            station.retitle(&settings);
-        }
+        let (settings, reloading) = (RefCell::new(settings), tokio::sync::Mutex::new(()));
+        let station = Self { path, settings, sound, driver, titles, log, fixed, seed, reloading };
+        let settings = station.settings.borrow().clone();
+        station.driver.configure(station.delivery_config(&settings));
+        station.sound.encoders(&settings.encoders)?;
+        station.sound.meter(settings.levels);
+        station.retitle(&settings);
+        station.sound.input(settings.input).await?;
         Ok(Rc::new(station))
     }
 
@@ -69,7 +69,7 @@ impl Station {
                 Ok(()) => Reply::Done { changes: vec![format!("title: {text}")] },
                 Err(_) => Reply::Refused { why: "the title task is gone; restart mainstay-air".to_string() },
             },
-            Command::Reload => match self.reload() {
+            Command::Reload => match self.reload().await {
                 Ok(changes) => Reply::Done { changes },
                 Err(error) => Reply::Refused { why: format!("{error:#}") },
             },
@@ -86,23 +86,24 @@ impl Station {
     }
 
     /// Reads the settings again. Refused ones change nothing on air.
-    pub(crate) fn reload(&self) -> anyhow::Result<Vec<String>> {
+    pub(crate) async fn reload(&self) -> anyhow::Result<Vec<String>> {
+        let _turn = self.reloading.lock().await;
         let new = settings::load(&self.path)?;
         let changes = self.interruptions(&new);
         let old = self.settings.borrow().clone();
         // What can be refused comes first; each step that fails takes the ones before it back.
         let mut wanted = new.encoders.clone();
         wanted.extend(old.encoders.iter().filter(|encoder| !new.encoders.contains(encoder)));
-        self.sound.encoders(wanted)?;
+        self.sound.encoders(&wanted)?;
         if new.input != old.input
-            && let Err(error) = self.sound.input(new.input.clone())
+            && let Err(error) = self.sound.input(new.input.clone()).await
         {
-            self.sound.encoders(old.encoders)?;
+            self.sound.encoders(&old.encoders)?;
             return Err(error);
         }
-        self.sound.encoders(new.encoders.clone())?;
+        self.sound.encoders(&new.encoders)?;
         if new.levels != old.levels {
-            self.sound.meter(new.levels)?;
+            self.sound.meter(new.levels);
         }
         self.driver.configure(self.delivery_config(&new));
         if new.titles != old.titles {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use delivery::event::Failure;
 use rustls::ClientConnection;
 use tokio::net::TcpStream;
+use units::Instant;
 
 use crate::{socket, tls};
 
@@ -23,11 +24,21 @@ pub(crate) struct Wire {
     /// After so many sent bytes, so many body bytes are out; oldest first. Plain connections need only the first.
     marks: VecDeque<(u64, u64)>,
     acked: u64,
+    looked_at: Instant,
 }
 
 impl Wire {
     pub(crate) fn new(stream: std::rc::Rc<TcpStream>, tls: Option<Box<ClientConnection>>) -> Self {
-        Self { stream, tls, pending: Vec::new(), sent: 0, body: 0, marks: VecDeque::new(), acked: 0 }
+        Self {
+            stream,
+            tls,
+            pending: Vec::new(),
+            sent: 0,
+            body: 0,
+            marks: VecDeque::new(),
+            acked: 0,
+            looked_at: Instant::ZERO,
+        }
     }
 
     /// Sends a request head; what the socket does not take at once follows by [`Wire::flush`].
@@ -98,6 +109,16 @@ impl Wire {
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         push(&self.stream, &mut self.pending, &mut self.sent)?;
         Ok(self.pending.is_empty())
+    }
+
+    /// Body bytes that the peer's kernel acknowledged, as of a look at most [`LOOK`] ago: a packet in forty milliseconds does
+    /// not need a system call each.
+    pub(crate) fn acked_lately(&mut self, now: Instant) -> u64 {
+        if now.since(self.looked_at) < LOOK {
+            return self.acked;
+        }
+        self.looked_at = now;
+        self.acked()
     }
 
     /// Body bytes that the peer's kernel acknowledged.
@@ -187,6 +208,9 @@ pub(crate) fn io_failure(error: &io::Error) -> Failure {
         _ => Failure::Local(error.to_string()),
     }
 }
+
+/// A third of the shortest time that an absent acknowledgement means anything (0.3 s, DESIGN 3).
+const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// The server cuts a body into blocks of so many bytes.
 const BLOCK: u64 = 1400;

@@ -25,6 +25,7 @@ mod slot;
 mod status;
 mod timeline;
 
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -173,6 +174,32 @@ impl Capture {
         if self.held.is_none() {
             self.held = self.receive(patience);
         }
+        self.deliver()
+    }
+
+    /// Like [`Capture::next`] without waiting. After [`Next::Nothing`], [`Capture::bell`] tells when to ask again.
+    pub fn poll(&mut self) -> Next<'_> {
+        if self.held.is_none() {
+            self.held = self.filled.pop();
+        }
+        if self.held.is_none() {
+            self.link.arrived.listen();
+            self.held = self.filled.pop();
+            if self.held.is_some() {
+                self.link.arrived.turn_away();
+            }
+        }
+        self.deliver()
+    }
+
+    /// A descriptor for an event loop: each time something came after [`Capture::poll`] found nothing, it becomes readable
+    /// anew. To be watched edge-triggered and never read.
+    #[must_use]
+    pub fn bell(&self) -> BorrowedFd<'_> {
+        self.link.arrived.descriptor()
+    }
+
+    fn deliver(&mut self) -> Next<'_> {
         let channels = self.pick.channels().count();
         let (frames, stamp_ns, kind) = match self.held.take() {
             None => return self.nothing(),
@@ -238,7 +265,7 @@ impl Capture {
         }
         let until = now_ns().saturating_add(i64::try_from(patience.as_nanos()).unwrap_or(i64::MAX));
         loop {
-            let heard = self.link.arrived.listen();
+            self.link.arrived.listen();
             if let Some(message) = self.filled.pop() {
                 self.link.arrived.turn_away();
                 return Some(message);
@@ -248,7 +275,7 @@ impl Capture {
                 self.link.arrived.turn_away();
                 return None;
             }
-            self.link.arrived.wait(heard, Duration::from_nanos(left));
+            self.link.arrived.wait(Duration::from_nanos(left));
         }
     }
 

@@ -44,7 +44,7 @@ impl Link {
             dead: Slot::default(),
             to_worker: EventFd::from_flags(flags)?,
             to_finder: EventFd::from_flags(flags)?,
-            arrived: Bell::default(),
+            arrived: Bell::new()?,
         })
     }
 

@@ -4,14 +4,18 @@
 //! Buffers travel by pointer: the real-time thread reads the card straight into one, and nothing is copied, allocated or
 //! dropped there.
 
-#![expect(unsafe_code, reason = "halves of a heapless queue that outlive a stack frame, mlock, and futex")]
+#![expect(unsafe_code, reason = "halves of a heapless queue that outlive a stack frame, and mlock")]
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use heapless::spsc;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
 
 use crate::samples::Layout;
 
@@ -114,34 +118,30 @@ impl<T: Send + 'static> Drop for Home<T> {
     }
 }
 
-/// Wakes one waiting thread; ringing is a single atomic operation while nobody waits.
-#[derive(Default)]
+/// Wakes one waiter, a thread or an event loop; ringing is a single atomic operation while nobody waits.
 pub(crate) struct Bell {
-    rung: AtomicU32,
     waiting: AtomicBool,
+    /// Readable after a ring that somebody waited for.
+    rope: EventFd,
 }
 
 impl Bell {
+    pub(crate) fn new() -> Result<Self, nix::Error> {
+        let rope = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        Ok(Self { waiting: AtomicBool::new(false), rope })
+    }
+
     /// Something was put where the waiter looks.
     pub(crate) fn ring(&self) {
-        self.rung.fetch_add(1, Ordering::SeqCst);
         if self.waiting.swap(false, Ordering::SeqCst) {
-            // SAFETY: the address is a live, aligned u32; FUTEX_WAKE reads no further argument.
-            unsafe {
-                libc::syscall(
-                    libc::SYS_futex,
-                    self.rung.as_ptr(),
-                    libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                    1,
-                )
-            };
+            // A full counter is rung already.
+            let _ = self.rope.write(1);
         }
     }
 
-    /// What [`Bell::wait`] compares with: taken before looking, so that a ring after the look is not slept through.
-    pub(crate) fn listen(&self) -> u32 {
+    /// To be called before the last look, so that a ring after it is not slept through.
+    pub(crate) fn listen(&self) {
         self.waiting.store(true, Ordering::SeqCst);
-        self.rung.load(Ordering::SeqCst)
     }
 
     /// The look was successful after all.
@@ -149,23 +149,21 @@ impl Bell {
         self.waiting.store(false, Ordering::Relaxed);
     }
 
-    /// Sleeps until the bell rings after `heard`, or `patience` is over. May return early.
-    pub(crate) fn wait(&self, heard: u32, patience: Duration) {
-        let span = libc::timespec {
-            tv_sec: patience.as_secs().min(1 << 30) as libc::time_t,
-            tv_nsec: libc::c_long::from(patience.subsec_nanos().cast_signed()),
-        };
-        // SAFETY: the address is a live, aligned u32 and `span` outlives the call; FUTEX_WAIT takes a relative time.
-        unsafe {
-            libc::syscall(
-                libc::SYS_futex,
-                self.rung.as_ptr(),
-                libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
-                heard,
-                &raw const span,
-            )
-        };
+    /// Sleeps until the bell has rung since [`Bell::listen`], or `patience` is over. May return early.
+    pub(crate) fn wait(&self, patience: Duration) {
+        let nanoseconds = patience.subsec_nanos().cast_signed();
+        let patience = TimeSpec::new(patience.as_secs().min(1 << 30).cast_signed(), nanoseconds.into());
+        if nix::poll::ppoll(&mut [PollFd::new(self.descriptor(), PollFlags::POLLIN)], Some(patience), None)
+            == Ok(1)
+        {
+            let _ = self.rope.read();
+        }
         self.turn_away();
+    }
+
+    /// What an event loop waits on, edge-triggered: it is never emptied there.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.rope.as_fd()
     }
 }
 
@@ -218,9 +216,9 @@ mod tests {
 
     #[test]
     fn a_ring_between_look_and_wait_is_not_slept_through() {
-        let bell = Bell::default();
-        let heard = bell.listen();
+        let bell = Bell::new().unwrap();
+        bell.listen();
         bell.ring();
-        bell.wait(heard, Duration::from_secs(3_600));
+        bell.wait(Duration::from_secs(3_600));
     }
 }
