@@ -68,7 +68,8 @@ impl Backlog {
         (self.start().0..=last)
             .rev()
             .find(|&start| {
-                byte(start) == first && needle.iter().enumerate().all(|(at, &wanted)| byte(start + at as u64) == wanted)
+                byte(start) == first
+                    && needle.iter().enumerate().all(|(at, &wanted)| byte(start + at as u64) == wanted)
             })
             .map(|start| BytePos(start + length))
     }

@@ -41,12 +41,7 @@ impl Backoff {
     pub(crate) fn next(&mut self, now: Instant, began: Instant, cause: Cause) -> Instant {
         let silent_since = match cause {
             Cause::Silence => *self.silent_since.get_or_insert(began),
-            Cause::Answer
-            | Cause::Lost
-            | Cause::InUse
-            | Cause::Occupied
-            | Cause::NoRoom
-            | Cause::Person => {
+            Cause::Answer | Cause::Lost | Cause::InUse | Cause::Occupied | Cause::NoRoom | Cause::Person => {
                 self.silent_since = None;
                 now
             }
@@ -84,7 +79,6 @@ impl Backoff {
     pub(crate) const fn patience(attempt: u32) -> Duration {
         if attempt % 4 == 3 { LONG_ATTEMPT } else { ATTEMPT }
     }
-
 }
 
 const ATTEMPT: Duration = Duration::from_millis(500);

@@ -121,6 +121,22 @@ impl Delivery {
         self.title.as_deref()
     }
 
+    /// Every mount's configuration.
+    pub(crate) fn configs(&self) -> impl Iterator<Item = &MountConfig> {
+        self.mounts.iter().map(Mount::config)
+    }
+
+    /// Whether every mount's rendition is there, as in any core that was not read from outside.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.mounts.iter().all(|mount| usize::from(mount.rendition().0) < self.indices.len())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn without_renditions(mut self) -> Self {
+        self.indices.clear();
+        self
+    }
+
     fn produced(&mut self, now: Instant, rendition: RenditionId, end: BytePos) {
         let Some(index) = self.indices.get_mut(usize::from(rendition.0)) else { return };
         index.push(end);
@@ -161,7 +177,8 @@ impl Delivery {
                 mount.close(step);
             }
         });
-        let mut old: Vec<Mount> = self.mounts.drain(..).filter(|mount| config.mounts.contains(mount.config())).collect();
+        let mut old: Vec<Mount> =
+            self.mounts.drain(..).filter(|mount| config.mounts.contains(mount.config())).collect();
         for (place, wanted) in config.mounts.iter().enumerate() {
             let paired = is_paired(wanted, &config.mounts);
             let mount = match old.iter().position(|mount| mount.config() == wanted) {

@@ -228,7 +228,7 @@ pub struct Reply {
     pub status: u16,
     /// What it means for a source.
     pub verdict: Verdict,
-    /// The `Server` header, cut to 64 bytes.
+    /// The `Server` header, cut to 64 characters.
     pub server: Option<String>,
 }
 

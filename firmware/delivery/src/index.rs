@@ -60,7 +60,7 @@ impl Index {
 
     /// How long the bytes from `position` to live play, in milliseconds at the nominal bitrate.
     pub(crate) fn lag_ms(&self, position: BytePos) -> u64 {
-        self.live().since(position) * 1000 / self.rendition.bitrate.bytes_per_second()
+        self.live().since(position).saturating_mul(1000) / self.rendition.bitrate.bytes_per_second()
     }
 }
 
@@ -98,5 +98,13 @@ mod tests {
         index.push(BytePos(960));
         index.push(BytePos(5));
         assert_eq!(index.live(), BytePos(960));
+    }
+
+    #[test]
+    fn a_position_from_outside_may_be_any() {
+        let mut index = index();
+        index.push(BytePos(u64::MAX));
+        assert!(index.lag_ms(BytePos(0)) > 60_000);
+        assert_eq!(index.boundary_from(BytePos(u64::MAX)), index.live());
     }
 }

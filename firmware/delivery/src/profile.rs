@@ -15,6 +15,8 @@ pub struct ServerProfile {
     pub titles: Titles,
     /// How the server's own word is had that the mount is on air.
     pub proof: Proofs,
+    /// The server passes a body on in whole blocks of so many bytes, counted from its first one.
+    pub block: Option<u64>,
     /// How long the server keeps a silent source.
     pub source_timeout: Duration,
 }
@@ -68,21 +70,25 @@ const ICECAST: ServerProfile = ServerProfile {
     greeting: Greeting::Http,
     titles: Titles::AdminMetadata,
     proof: Proofs::StatusList(&["/status-json.xsl", "/admin/publicstats.json"]),
+    block: Some(1400),
     source_timeout: Duration::from_secs(10),
 };
 
-const ICECAST_KH: ServerProfile = ServerProfile { proof: Proofs::StatusList(&["/status-json.xsl"]), ..ICECAST };
+/// kh passes on whole packets of its own framing.
+const ICECAST_KH: ServerProfile =
+    ServerProfile { proof: Proofs::StatusList(&["/status-json.xsl"]), block: None, ..ICECAST };
 
 /// Liquidsoap decodes what it gets and serves no listeners on the harbor; it waits 30 s for a silent source.
 const HARBOR: ServerProfile =
-    ServerProfile { proof: Proofs::Nothing, source_timeout: Duration::from_secs(30), ..ICECAST };
+    ServerProfile { proof: Proofs::Nothing, block: None, source_timeout: Duration::from_secs(30), ..ICECAST };
 
 const SHOUTCAST_1: ServerProfile = ServerProfile {
     source_port_offset: 1,
     greeting: Greeting::Password,
     titles: Titles::AdminCgi,
     proof: Proofs::Probe,
+    block: None,
     source_timeout: Duration::from_secs(10),
 };
 
-const GENERIC: ServerProfile = ServerProfile { ..ICECAST };
+const GENERIC: ServerProfile = ServerProfile { block: None, ..ICECAST };

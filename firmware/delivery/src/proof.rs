@@ -1,5 +1,6 @@
 //! Is the mount really on air, and is it ours? The server's status list says so, or a listener probe hears it.
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,8 @@ enum Step {
     Idle,
     /// To be asked at this instant.
     Due(Instant),
-    /// Asked; given up at `deadline`.
-    Asking { link: LinkId, deadline: Instant },
+    /// Asked at `asked`; given up at `deadline`.
+    Asking { link: LinkId, asked: Instant, deadline: Instant },
 }
 
 /// What an answer changed.
@@ -60,7 +61,7 @@ impl Proof {
     }
 
     pub(crate) fn asked(&mut self, now: Instant, link: LinkId) {
-        self.step = Step::Asking { link, deadline: now + PATIENCE + PATIENCE };
+        self.step = Step::Asking { link, asked: now, deadline: now + PATIENCE + PATIENCE };
     }
 
     /// Whether a question is due now.
@@ -87,30 +88,57 @@ impl Proof {
         }
     }
 
-    /// An answer came (`None`: none did) for a connection that the server accepted `age` ago, at a server with `ways` status
-    /// paths.
-    pub(crate) fn answered(&mut self, now: Instant, answer: Option<&Answer>, age: Duration, ways: usize) -> News {
-        let ours = match answer {
-            // An entry older than our connection is somebody else's, or our dead one's.
-            Some(Answer::Listed { age: Some(listed) }) => *listed <= age.as_secs() + CLOCK_SLACK,
-            Some(Answer::Listed { age: None } | Answer::Heard { .. }) => true,
-            Some(Answer::NoStatus { .. }) => {
-                self.way = (self.way + 1).min(ways);
+    /// An answer came (`None`: none did) at a server with `ways` status paths, which took the source within `taken`; `None`
+    /// there if it never said so.
+    pub(crate) fn answered(
+        &mut self,
+        now: Instant,
+        answer: Option<&Answer>,
+        taken: Option<RangeInclusive<Instant>>,
+        ways: usize,
+    ) -> News {
+        let asked = match self.step {
+            Step::Asking { asked, .. } => asked,
+            Step::Idle | Step::Due(_) => now,
+        };
+        let ours = match (answer, taken) {
+            // Without the server's yes a list cannot tell whose source it shows. A listener can.
+            (Some(Answer::Listed { .. }), None) => {
+                self.way = ways;
                 false
             }
-            Some(Answer::HeardNothing { .. }) => {
+            // An entry older than our request is our dead source's, or somebody's who refused to leave; one younger than the
+            // server's yes is somebody's who took our place.
+            (Some(Answer::Listed { age: Some(listed) }), Some(taken)) => {
+                let oldest = now.since(*taken.start()).as_secs() + CLOCK_SLACK;
+                let youngest = asked.since(*taken.end()).as_secs().saturating_sub(CLOCK_SLACK);
+                (youngest..=oldest).contains(listed)
+            }
+            (Some(Answer::Listed { age: None } | Answer::Heard { .. }), _) => true,
+            (Some(Answer::NoStatus { .. }), _) => {
+                self.way = self.way.saturating_add(1).min(ways);
+                false
+            }
+            (Some(Answer::HeardNothing { .. }), _) => {
                 // Perhaps the list is there after all: ask in turn.
                 self.way = 0;
                 false
             }
-            Some(
-                Answer::NotListed
-                | Answer::HeardForeign
-                | Answer::TitleTaken
-                | Answer::TitleRefused { .. },
-            )
-            | None => false,
+            (
+                Some(
+                    Answer::NotListed
+                    | Answer::HeardForeign
+                    | Answer::TitleTaken
+                    | Answer::TitleRefused { .. },
+                )
+                | None,
+                _,
+            ) => false,
         };
+        if matches!(answer, Some(Answer::NotListed)) && self.misses % PROBE_IN == PROBE_IN - 1 {
+            // A hidden mount is on no list; a listener hears it all the same.
+            self.way = ways;
+        }
         let was = self.verified;
         if ours {
             self.misses = 0;
@@ -138,6 +166,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// Icecast lists a mount once its source thread runs; a moment after the first acknowledged byte it does.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// After so many lists without the mount, a probe is tried.
+const PROBE_IN: u32 = 6;
 const EAGER_LOOKS: u32 = 20;
 const LOOK_SLOWLY: Duration = Duration::from_secs(5);
 const CALM: Duration = Duration::from_secs(30);
@@ -149,31 +179,69 @@ mod tests {
     use super::*;
 
     const NOW: Instant = Instant::from_millis(60_000);
-    const AGE: Duration = Duration::from_secs(5);
+    /// The server took the source five seconds ago, four seconds after the request.
+    fn taken() -> Option<RangeInclusive<Instant>> {
+        Some(NOW - Duration::from_secs(9)..=NOW - Duration::from_secs(5))
+    }
+
+    fn answered(proof: &mut Proof, answer: Answer) -> News {
+        proof.answered(NOW, Some(&answer), taken(), 2)
+    }
 
     #[test]
-    fn an_entry_older_than_our_connection_is_not_ours() {
+    fn an_entry_older_than_our_request_is_not_ours() {
         let mut proof = Proof::new();
-        assert_eq!(proof.answered(NOW, Some(&Answer::Listed { age: Some(60) }), AGE, 1), News::Nothing);
-        assert_eq!(proof.answered(NOW, Some(&Answer::Listed { age: Some(6) }), AGE, 1), News::Verified);
+        assert_eq!(answered(&mut proof, Answer::Listed { age: Some(60) }), News::Nothing);
+        assert_eq!(answered(&mut proof, Answer::Listed { age: Some(10) }), News::Verified);
+    }
+
+    #[test]
+    fn an_entry_younger_than_the_servers_yes_is_not_ours() {
+        let mut proof = Proof::new();
+        assert_eq!(answered(&mut proof, Answer::Listed { age: Some(2) }), News::Nothing);
+        assert_eq!(answered(&mut proof, Answer::Listed { age: Some(3) }), News::Verified);
+        // A slow answer tells what was true when it was asked for.
+        let mut proof = Proof::new();
+        proof.asked(NOW - Duration::from_secs(4), LinkId(1));
+        assert_eq!(answered(&mut proof, Answer::Listed { age: Some(0) }), News::Verified);
+    }
+
+    #[test]
+    fn without_the_servers_yes_only_a_listener_proves_anything() {
+        let mut proof = Proof::new();
+        assert_eq!(proof.answered(NOW, Some(&Answer::Listed { age: None }), None, 2), News::Nothing);
+        assert_eq!(proof.way(), 2);
+        let heard = Answer::Heard { upto: units::BytePos(1) };
+        assert_eq!(proof.answered(NOW, Some(&heard), None, 2), News::Verified);
     }
 
     #[test]
     fn one_lost_answer_is_forgiven_and_a_missing_entry_is_not() {
         let mut proof = Proof::new();
-        proof.answered(NOW, Some(&Answer::Listed { age: None }), AGE, 1);
-        assert_eq!(proof.answered(NOW, None, AGE, 1), News::Nothing);
-        assert_eq!(proof.answered(NOW, None, AGE, 1), News::Doubted);
-        proof.answered(NOW, Some(&Answer::Listed { age: None }), AGE, 1);
-        assert_eq!(proof.answered(NOW, Some(&Answer::NotListed), AGE, 1), News::Doubted);
+        answered(&mut proof, Answer::Listed { age: None });
+        assert_eq!(proof.answered(NOW, None, taken(), 1), News::Nothing);
+        assert_eq!(proof.answered(NOW, None, taken(), 1), News::Doubted);
+        answered(&mut proof, Answer::Listed { age: None });
+        assert_eq!(answered(&mut proof, Answer::NotListed), News::Doubted);
+    }
+
+    #[test]
+    fn a_mount_that_stays_off_the_list_is_probed_in_the_end() {
+        let mut proof = Proof::new();
+        for _ in 0..PROBE_IN {
+            assert_eq!(proof.way(), 0);
+            answered(&mut proof, Answer::NotListed);
+        }
+        assert_eq!(proof.way(), 2);
+        assert_eq!(answered(&mut proof, Answer::Heard { upto: units::BytePos(1) }), News::Verified);
     }
 
     #[test]
     fn without_a_list_the_probe_is_next() {
         let mut proof = Proof::new();
-        proof.answered(NOW, Some(&Answer::NoStatus { status: 404 }), AGE, 2);
+        answered(&mut proof, Answer::NoStatus { status: 404 });
         assert_eq!(proof.way(), 1);
-        proof.answered(NOW, Some(&Answer::NoStatus { status: 404 }), AGE, 2);
+        answered(&mut proof, Answer::NoStatus { status: 404 });
         assert_eq!(proof.way(), 2);
     }
 }

@@ -1,7 +1,8 @@
 //! The last ten minutes of inputs, so that what happened can be stepped through again: `cargo xtask replay`.
 //!
 //! A recording is a checkpoint of the core and the inputs since. Sound is not in it (inputs carry positions), nor are
-//! secrets (they serialise as `***`, which changes request heads and nothing that is decided).
+//! secrets: they serialise as `***`, and a number beside new settings tells whether a mount's password is another than
+//! before (then its connection is opened anew).
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -9,9 +10,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use units::Instant;
+use units::{Instant, Secret};
 
 use crate::Delivery;
+use crate::config::{Config, MountConfig, MountId};
 use crate::event::{Input, Output, Transition};
 
 /// Records inputs as they are handled.
@@ -28,9 +30,31 @@ struct Segment {
     began: Instant,
     last: Instant,
     checkpoint: Vec<u8>,
-    /// Each entry: microseconds since the last one, and the input, in postcard.
+    /// Each entry: microseconds since the last one, and the input, in postcard; behind new settings the number of each
+    /// mount's password.
     inputs: Vec<u8>,
+    passwords: Passwords,
     digest: Digest,
+}
+
+/// Every password that a mount had within a segment, the checkpoint's first. They stay in here; their places go out.
+#[derive(Debug, Default)]
+struct Passwords(Vec<(MountId, Vec<Secret>)>);
+
+impl Passwords {
+    /// The place of a mount's password among those it had.
+    fn number(&mut self, mount: &MountConfig) -> u32 {
+        let at = self.0.iter().position(|(id, _)| *id == mount.id).unwrap_or_else(|| {
+            self.0.push((mount.id.clone(), Vec::new()));
+            self.0.len() - 1
+        });
+        let had = &mut self.0[at].1;
+        let place = had.iter().position(|password| *password == mount.password).unwrap_or_else(|| {
+            had.push(mount.password.clone());
+            had.len() - 1
+        });
+        u32::try_from(place).unwrap_or(u32::MAX)
+    }
 }
 
 /// What leaves the box: one JSON document.
@@ -70,10 +94,14 @@ pub struct Replayed {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The document is not a recording of this version.
-    #[error("this is no recording of version {VERSION}: {0}; take it with `mainstay events` from a box of this version")]
+    #[error(
+        "this is no recording of version {VERSION}: {0}; take it with `mainstay events` from a box of this version"
+    )]
     Unreadable(String),
     /// The core did not do the same again.
-    #[error("segment {segment} came out differently (digest {found:016x}, recorded {recorded:016x}); was it recorded by another build?")]
+    #[error(
+        "segment {segment} came out differently (digest {found:016x}, recorded {recorded:016x}); was it recorded by another build?"
+    )]
     Diverged {
         /// Which segment, from zero.
         segment: usize,
@@ -108,11 +136,16 @@ impl Recorder {
                 self.segments.pop_front();
             }
             let checkpoint = postcard::to_allocvec(core).unwrap_or_default();
+            let mut passwords = Passwords::default();
+            for mount in core.configs() {
+                passwords.number(mount);
+            }
             self.segments.push_back(Segment {
                 began: now,
                 last: now,
                 checkpoint,
                 inputs: Vec::new(),
+                passwords,
                 digest: Digest::new(),
             });
         }
@@ -121,6 +154,12 @@ impl Recorder {
         segment.last = now;
         let inputs = core::mem::take(&mut segment.inputs);
         segment.inputs = postcard::to_extend(&(elapsed, input), inputs).unwrap_or_default();
+        if let Input::Configure(config) = input {
+            let numbers: Vec<u32> =
+                config.mounts.iter().map(|mount| segment.passwords.number(mount)).collect();
+            let inputs = core::mem::take(&mut segment.inputs);
+            segment.inputs = postcard::to_extend(&numbers, inputs).unwrap_or_default();
+        }
     }
 
     /// To be called with every output.
@@ -171,15 +210,22 @@ impl Recording {
         };
         for (number, segment) in self.segments.iter().enumerate() {
             let checkpoint = bytes(&segment.checkpoint)?;
-            let mut core: Delivery = postcard::from_bytes(&checkpoint).map_err(|_| unreadable("broken checkpoint"))?;
+            let core: Option<Delivery> = postcard::from_bytes(&checkpoint).ok();
+            let mut core = core.filter(Delivery::is_whole).ok_or_else(|| unreadable("broken checkpoint"))?;
             let inputs = bytes(&segment.inputs)?;
             let mut rest = inputs.as_slice();
             let mut now = segment.began;
             let mut digest = Digest::new();
             while !rest.is_empty() {
-                let ((elapsed, input), after): ((u64, Input), _) =
+                let ((elapsed, mut input), after): ((u64, Input), _) =
                     postcard::take_from_bytes(rest).map_err(|_| unreadable("broken input"))?;
                 rest = after;
+                if let Input::Configure(config) = &mut input {
+                    let (numbers, after): (Vec<u32>, _) =
+                        postcard::take_from_bytes(rest).map_err(|_| unreadable("broken input"))?;
+                    rest = after;
+                    number_passwords(config, &numbers);
+                }
                 now += Duration::from_micros(elapsed);
                 core.handle(now, &input);
                 let mut transitions = Vec::new();
@@ -192,10 +238,23 @@ impl Recording {
                 see(Replayed { at: now, input, transitions });
             }
             if digest.0 != segment.digest {
-                return Err(ReplayError::Diverged { segment: number, found: digest.0, recorded: segment.digest });
+                return Err(ReplayError::Diverged {
+                    segment: number,
+                    found: digest.0,
+                    recorded: segment.digest,
+                });
             }
         }
         Ok(())
+    }
+}
+
+/// Makes equal what was equal: the checkpoint's passwords all read `***`, which is number zero.
+fn number_passwords(config: &mut Config, numbers: &[u32]) {
+    for (mount, number) in config.mounts.iter_mut().zip(numbers) {
+        if *number > 0 {
+            mount.password = Secret::new(alloc::format!("*** {number}"));
+        }
     }
 }
 
@@ -278,5 +337,41 @@ mod tests {
         let mut tampered = recording;
         tampered.segments[0].digest ^= 1;
         assert!(matches!(tampered.replay(|_| ()), Err(ReplayError::Diverged { segment: 0, .. })));
+    }
+
+    #[test]
+    fn a_new_password_alone_replays() {
+        let mut recorder = Recorder::new();
+        let mut core = Delivery::new();
+        let old = testing::config(&["main"]);
+        let mut new = old.clone();
+        new.mounts[0].password = Secret::new("hunter2".into());
+        let mut closed = 0;
+        for (second, config) in [&old, &new, &new, &old].into_iter().enumerate() {
+            let (now, input) =
+                (Instant::from_millis(second as u64 * 1000), Input::Configure(config.clone().into()));
+            recorder.input(now, &core, &input);
+            core.handle(now, &input);
+            while let Some(output) = core.poll() {
+                closed += usize::from(matches!(output, Output::Close { .. }));
+                recorder.output(&output);
+            }
+        }
+        assert_eq!(closed, 2, "there and back");
+        let recording = recorder.export();
+        recording.replay(|_| ()).unwrap();
+        let inputs =
+            base64::Engine::decode(&base64::engine::general_purpose::STANDARD, &recording.segments[0].inputs);
+        assert!(!inputs.unwrap().windows(7).any(|bytes| bytes == b"hunter2"));
+    }
+
+    #[test]
+    fn a_checkpoint_whose_parts_do_not_fit_is_refused() {
+        let mut core = Delivery::new();
+        core.handle(Instant::ZERO, &Input::Configure(testing::config(&["main"]).into()));
+        while core.poll().is_some() {}
+        let mut recorder = Recorder::new();
+        recorder.input(Instant::ZERO, &core.without_renditions(), &Input::Tick);
+        assert!(matches!(recorder.export().replay(|_| ()), Err(ReplayError::Unreadable(_))));
     }
 }

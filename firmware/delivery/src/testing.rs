@@ -21,7 +21,8 @@ pub(crate) fn mount(output: &str) -> MountConfig {
     MountConfig {
         id: MountId { output: output.to_string(), role: Role::Primary },
         server: Server {
-            kind: ServerKind::Icecast,
+            // Takes every byte as it comes.
+            kind: ServerKind::Generic,
             host: "stream.example.org".to_string(),
             port: 8000,
             tls: None,

@@ -54,7 +54,7 @@ impl TitlePush {
             } else {
                 // The mount may not be up yet (404 right after the source connected); later on only an operator helps.
                 let wait = FIRST_RETRY * (1 << (*tries).min(7));
-                Self::Due { at: now + wait.min(LAST_RETRY), tries: *tries + 1 }
+                Self::Due { at: now + wait.min(LAST_RETRY), tries: tries.saturating_add(1) }
             };
         }
     }

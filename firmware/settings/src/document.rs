@@ -66,7 +66,8 @@ impl<'a> Sheet<'a> {
     pub(crate) fn document(&self) -> Option<Spanned<DeTable<'a>>> {
         let (document, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
-            let line = error.span().map(|span| self.line_of(span.start));
+            // toml gives no place for nesting that is too deep; the file as a whole is meant.
+            let line = Some(error.span().map_or(1, |span| self.line_of(span.start)));
             // Only the message: the error's own `Display` quotes the line, which may hold a password.
             let (found, remedy) = match self.manner {
                 Manner::Secret if error.message().contains("duplicate key") => {

@@ -89,7 +89,12 @@ impl Mount {
             Greeting::Http => Talk::Http,
             Greeting::Password => Talk::Shoutcast,
         };
-        step.out.push_back(Output::Connect { link, address: self.source_address(address), tls: self.tls(), talk });
+        step.out.push_back(Output::Connect {
+            link,
+            address: self.source_address(address),
+            tls: self.tls(),
+            talk,
+        });
         let deadline = step.now + Backoff::patience(self.attempt);
         self.state = State::Connecting { link, address, rest: addresses, deadline };
     }
@@ -101,7 +106,8 @@ impl Mount {
     }
 
     fn greet(&mut self, step: &mut Step<'_>) {
-        let (State::Connecting { link, address, .. } | State::Securing { link, address, .. }) = self.state else {
+        let (State::Connecting { link, address, .. } | State::Securing { link, address, .. }) = self.state
+        else {
             return;
         };
         let bytes = match self.profile().greeting {
@@ -140,7 +146,7 @@ impl Mount {
     }
 
     fn accepted(&mut self, step: &mut Step<'_>, greeted: bool) {
-        let State::Greeting { link, address, .. } = self.state else { return };
+        let State::Greeting { link, address, deadline } = self.state else { return };
         match self.profile().greeting {
             Greeting::Http => {}
             Greeting::Password => {
@@ -154,11 +160,22 @@ impl Mount {
         } else {
             step.index.boundary_from(step.index.live() - BURST).max(step.index.oldest())
         };
-        self.totals.accepted += 1;
+        self.totals.accepted = self.totals.accepted.saturating_add(1);
         self.good = Some(address);
         self.in_use_since = None;
-        self.state = State::Streaming(Box::new(Stream::new(link, address, step.now, start, greeted)));
-        let why = if greeted { "the server took the source" } else { "the server said nothing; sending all the same" };
+        self.state = State::Streaming(Box::new(Stream::new(
+            link,
+            address,
+            deadline - GREET,
+            step.now,
+            start,
+            greeted,
+        )));
+        let why = if greeted {
+            "the server took the source"
+        } else {
+            "the server said nothing; sending all the same"
+        };
         self.show_progress(step, MountState::Accepted, why.to_string());
         if step.title.is_some() {
             self.title.due(step.now);
@@ -189,40 +206,56 @@ impl Mount {
                     let why = "the mount is in use, probably still by our own last connection; trying again";
                     (Cause::InUse, MountState::Waiting, why.to_string())
                 } else {
-                    let why = format!("another source holds {path}; stop it, or give this box a mount of its own");
+                    let why =
+                        format!("another source holds {path}; stop it, or give this box a mount of its own");
                     (Cause::Occupied, MountState::Occupied, why)
                 }
             }
             Verdict::TooManySources => (
                 Cause::NoRoom,
                 MountState::Waiting,
-                format!("the server's limit of sources is reached (status {status}); raise <sources> on the server"),
+                format!(
+                    "the server's limit of sources is reached (status {status}); raise <sources> on the server"
+                ),
             ),
-            Verdict::Busy => (Cause::NoRoom, MountState::Waiting, format!("the server is full or busy (status {status})")),
+            Verdict::Busy => {
+                (Cause::NoRoom, MountState::Waiting, format!("the server is full or busy (status {status})"))
+            }
             Verdict::TooOften => (
                 Cause::NoRoom,
                 MountState::Waiting,
-                String::from("these credentials were used too often (status 429); does another box use them?"),
+                String::from(
+                    "these credentials were used too often (status 429); does another box use them?",
+                ),
             ),
             Verdict::ContentType => (
                 Cause::Person,
                 MountState::Refused,
-                format!("the server does not take {} (status {status})", self.config.rendition.codec.content_type()),
+                format!(
+                    "the server does not take {} (status {status})",
+                    self.config.rendition.codec.content_type()
+                ),
             ),
             Verdict::NoSuchMount => (
                 Cause::Person,
                 MountState::Refused,
-                format!("the server knows no mount {path} (status {status}); check the path with the provider"),
+                format!(
+                    "the server knows no mount {path} (status {status}); check the path with the provider"
+                ),
             ),
             Verdict::Rejected => (
                 Cause::Person,
                 MountState::Refused,
-                format!("the server rejects the request (status {status}); try the other method (put, source) or path"),
+                format!(
+                    "the server rejects the request (status {status}); try the other method (put, source) or path"
+                ),
             ),
             Verdict::Redirected => (
                 Cause::Person,
                 MountState::Refused,
-                format!("the server sends sources elsewhere (status {status}); ask the provider for the ingest's address"),
+                format!(
+                    "the server sends sources elsewhere (status {status}); ask the provider for the ingest's address"
+                ),
             ),
         };
         if reply.verdict != Verdict::InUse {
@@ -252,7 +285,7 @@ impl Mount {
     /// Lets everything go and waits for the next attempt.
     pub(super) fn wait(&mut self, step: &mut Step<'_>, cause: Cause, to: MountState, why: String) {
         self.drop_links(step);
-        self.totals.failures += 1;
+        self.totals.failures = self.totals.failures.saturating_add(1);
         self.attempt = if cause == Cause::Lost { 0 } else { self.attempt.saturating_add(1) };
         // The wait counts from now for a stream that ended: its attempt began long ago.
         let began = if matches!(self.state, State::Streaming(_)) { step.now } else { self.began };

@@ -107,7 +107,13 @@ struct Totals {
 }
 
 impl Mount {
-    pub(crate) fn new(config: MountConfig, rendition: RenditionId, paired: bool, seed: u64, now: Instant) -> Self {
+    pub(crate) fn new(
+        config: MountConfig,
+        rendition: RenditionId,
+        paired: bool,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
         Self {
             config,
             rendition,
@@ -250,7 +256,8 @@ impl Mount {
     fn url(&self) -> String {
         let server = &self.config.server;
         let scheme = if server.tls.is_some() { "https" } else { "http" };
-        let host = if server.host.contains(':') { alloc::format!("[{}]", server.host) } else { server.host.clone() };
+        let host =
+            if server.host.contains(':') { alloc::format!("[{}]", server.host) } else { server.host.clone() };
         alloc::format!("{scheme}://{host}:{}{}", server.port, self.config.path)
     }
 

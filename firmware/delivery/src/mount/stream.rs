@@ -24,6 +24,8 @@ pub(super) struct Stream {
     pub link: LinkId,
     pub address: IpAddr,
     pub proof: Proof,
+    /// When the request was sent: the server cannot have taken the source before.
+    requested: Instant,
     accepted: Instant,
     /// The server said yes (or anything at all); without that, acknowledged bytes only prove its kernel.
     greeted: bool,
@@ -58,11 +60,19 @@ enum Flow {
 }
 
 impl Stream {
-    pub(super) fn new(link: LinkId, address: IpAddr, now: Instant, start: BytePos, greeted: bool) -> Self {
+    pub(super) fn new(
+        link: LinkId,
+        address: IpAddr,
+        requested: Instant,
+        now: Instant,
+        start: BytePos,
+        greeted: bool,
+    ) -> Self {
         Self {
             link,
             address,
             proof: Proof::new(),
+            requested,
             accepted: now,
             greeted,
             flow: Flow::Accepted,
@@ -99,14 +109,30 @@ impl Stream {
             return;
         }
         if self.skip_at == Some(self.cursor) {
-            totals.skipped += index.live().since(self.cursor);
+            totals.skipped = totals.skipped.saturating_add(index.live().since(self.cursor));
             self.cursor = index.live();
             self.skip_at = None;
         }
-        let to = self.skip_at.unwrap_or_else(|| index.live());
+        let block = ServerProfile::of(config.server.kind).block;
+        let to = self.skip_at.unwrap_or_else(|| self.worth_writing(index.live(), step.now, block));
         if self.cursor < to {
             self.writing = true;
             step.out.push_back(Output::Write { link: self.link, rendition, from: self.cursor, to });
+        }
+    }
+
+    /// Up to where writing does anybody good: a server that passes on whole blocks gets whole blocks, so that a system call
+    /// and a wake-up over there are not spent on bytes that no listener can have yet. But no socket is silent for long.
+    fn worth_writing(&self, live: BytePos, now: Instant, block: Option<u64>) -> BytePos {
+        let waiting = live.since(self.cursor);
+        let Some(block) = block else { return live };
+        let rest = (self.written + waiting) % block;
+        if rest < waiting {
+            live - rest
+        } else if now.since(self.last_write) >= HOLD {
+            live
+        } else {
+            self.cursor
         }
     }
 
@@ -134,7 +160,7 @@ impl Stream {
 
     fn note_acked(&mut self, now: Instant, acked: u64, totals: &mut Totals) {
         if acked > self.acked {
-            totals.acked += acked - self.acked;
+            totals.acked = totals.acked.saturating_add(acked - self.acked);
             self.acked = acked;
             self.progress = now;
         }
@@ -157,9 +183,9 @@ impl Stream {
                 self.longest_pause = self.longest_pause.max(now.since(self.last_write));
             }
             self.last_write = now;
-            self.written += u64::from(bytes);
+            self.written = self.written.saturating_add(bytes.into());
             self.cursor += u64::from(bytes);
-            totals.written += u64::from(bytes);
+            totals.written = totals.written.saturating_add(bytes.into());
         }
     }
 }
@@ -183,7 +209,10 @@ impl Mount {
                 self.flow(step);
             }
             Event::Replied(reply) if reply.verdict == Verdict::Go => {
-                stream.greeted = true;
+                if !stream.greeted {
+                    stream.greeted = true;
+                    stream.accepted = step.now;
+                }
                 if let Some(server) = &reply.server {
                     self.shown.server = Some(server.clone());
                 }
@@ -273,7 +302,14 @@ impl Mount {
                     Titles::AdminCgi => request::admin_cgi(&self.config, step.agent, text),
                 };
                 let (question, patience) = (Question::Title, title::PATIENCE);
-                step.out.push_back(Output::Ask { link, address, tls: tls.clone(), request, question, patience });
+                step.out.push_back(Output::Ask {
+                    link,
+                    address,
+                    tls: tls.clone(),
+                    request,
+                    question,
+                    patience,
+                });
                 self.title.asked(now, link, text.to_string());
             } else {
                 self.title.reset();
@@ -295,7 +331,14 @@ impl Mount {
             };
             let link = step.link();
             let request = request::page(&self.config, step.agent, path);
-            step.out.push_back(Output::Ask { link, address, tls, request, question, patience: proof::PATIENCE });
+            step.out.push_back(Output::Ask {
+                link,
+                address,
+                tls,
+                request,
+                question,
+                patience: proof::PATIENCE,
+            });
             if let State::Streaming(stream) = &mut self.state {
                 stream.proof.asked(now, link);
             }
@@ -330,7 +373,19 @@ impl Mount {
             Proofs::Probe | Proofs::Nothing => 0,
         };
         let State::Streaming(stream) = &mut self.state else { return };
-        let news = stream.proof.answered(step.now, answer, step.now.since(stream.accepted), ways);
+        let taken = stream.greeted.then_some(stream.requested..=stream.accepted);
+        let news = stream.proof.answered(step.now, answer, taken, ways);
+        // Bytes that are acknowledged without a yes, and a server that shows the mount without us: something on the way
+        // swallows them, and will not stop doing so by itself.
+        let denied = matches!(answer, Some(Answer::NotListed | Answer::HeardForeign));
+        if denied
+            && !stream.greeted
+            && !stream.proof.verified()
+            && step.now.since(stream.accepted) >= SWALLOWED
+        {
+            let why = "the server never said yes and does not show the mount; opening it anew";
+            return self.wait(step, Cause::Answer, MountState::Waiting, why.to_string());
+        }
         match (news, stream.flow) {
             (News::Verified, Flow::Live) => {
                 let why = match answer {
@@ -369,6 +424,8 @@ const fn give_up(profile: &ServerProfile) -> Duration {
     profile.source_timeout.saturating_add(Duration::from_secs(2))
 }
 
+/// A part of a block waits no longer than this for the rest: the longest pause of a socket stays well below 100 ms.
+const HOLD: Duration = Duration::from_millis(50);
 /// So long without an acknowledgement, and the mount is called stalled.
 const STALL: Duration = Duration::from_secs(3);
 const MEASURE_EAGERLY: Duration = Duration::from_millis(20);
@@ -376,3 +433,5 @@ const MEASURE_WORRIED: Duration = Duration::from_millis(250);
 /// In calm times every write brings the figure along; this only matters when the encoder stops.
 const MEASURE_CALMLY: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_secs(10);
+/// A server that took the source without a word shows it by then.
+const SWALLOWED: Duration = Duration::from_secs(15);

@@ -1,4 +1,5 @@
 //! One mount through the whole core, by hand.
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one output that it is about")]
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -19,8 +20,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(testing::config(&["main"]))
+    }
+
+    fn with(config: crate::Config) -> Self {
         let mut bench = Self { core: Delivery::new(), now: Instant::from_millis(1000), packets: 0 };
-        bench.feed(Input::Configure(testing::config(&["main"]).into()));
+        bench.feed(Input::Configure(config.into()));
         bench
     }
 
@@ -142,7 +147,10 @@ fn a_stall_is_said_and_heals() {
     bench.feed(Input::Wrote { link, bytes: 100, acked: 2880, blocked: true });
     for _ in 0..200 {
         let outputs = bench.packet();
-        assert!(!outputs.iter().any(|output| matches!(output, Output::Write { .. })), "a full socket is left alone");
+        assert!(
+            !outputs.iter().any(|output| matches!(output, Output::Write { .. })),
+            "a full socket is left alone"
+        );
         bench.feed(Input::Tick);
     }
     assert_eq!(bench.state(), MountState::Stalled);
@@ -228,6 +236,53 @@ fn a_reload_leaves_equal_mounts_alone() {
 }
 
 #[test]
+fn a_source_swallowed_without_a_word_is_opened_anew_once_the_list_denies_it() {
+    let mut bench = Bench::new();
+    let link = bench.greet();
+    bench.wait(Duration::from_secs(4));
+    // Thirty seconds of packets are more than enough.
+    let opened_anew = (0..1250).any(|_| {
+        bench.written_packet(link);
+        let outputs = bench.feed(Input::Tick);
+        assert_eq!(bench.state(), MountState::Accepted, "acknowledged bytes alone are not live");
+        let asked = outputs.iter().find_map(|output| match output {
+            Output::Ask { link, question: Question::Status { .. }, .. } => Some((*link, Answer::NotListed)),
+            Output::Ask { link, question: Question::Probe { .. }, .. } => Some((*link, Answer::HeardForeign)),
+            _ => None,
+        });
+        asked.is_some_and(|(question, answer)| {
+            bench.feed(Input::Answered { link: question, answer }).contains(&Output::Close { link })
+        })
+    });
+    assert!(opened_anew, "swallowed for ever");
+    assert_eq!(bench.state(), MountState::Waiting);
+}
+
+#[test]
+fn without_the_servers_yes_a_list_is_no_proof_and_a_listener_is() {
+    let mut bench = Bench::new();
+    let link = bench.greet();
+    bench.wait(Duration::from_secs(4));
+    let mut answer = |status: Answer, probe: Answer| {
+        for _ in 0..100 {
+            bench.written_packet(link);
+            for output in bench.feed(Input::Tick) {
+                let (link, answer) = match output {
+                    Output::Ask { link, question: Question::Status { .. }, .. } => (link, status.clone()),
+                    Output::Ask { link, question: Question::Probe { .. }, .. } => (link, probe.clone()),
+                    _ => continue,
+                };
+                bench.feed(Input::Answered { link, answer });
+            }
+        }
+        bench.state()
+    };
+    let listed = Answer::Listed { age: Some(1) };
+    assert_eq!(answer(listed.clone(), Answer::HeardForeign), MountState::Accepted);
+    assert_eq!(answer(listed, Answer::Heard { upto: BytePos(1) }), MountState::Verified);
+}
+
+#[test]
 fn late_inputs_of_a_closed_link_change_nothing() {
     let mut bench = Bench::new();
     let link = bench.on_air();
@@ -237,4 +292,27 @@ fn late_inputs_of_a_closed_link_change_nothing() {
     bench.feed(Input::Closed { link, failure: None });
     bench.feed(Input::Replied { link, reply: Reply { status: 200, verdict: Verdict::Go, server: None } });
     assert_eq!(bench.core, before);
+}
+
+#[test]
+fn icecast_gets_whole_blocks_and_no_long_silence() {
+    let mut config = testing::config(&["main"]);
+    config.mounts[0].server.kind = crate::config::ServerKind::Icecast;
+    let mut bench = Bench::with(config);
+    let link = bench.greet();
+    bench.reply(link, Verdict::Go);
+    let (mut written, mut last, mut writes) = (0u64, bench.now, 0);
+    for _ in 0..1000 {
+        let outputs = bench.packet();
+        if let Some(Output::Write { from, to, .. }) = outputs.last() {
+            assert_eq!(from.0, written, "contiguous");
+            written = to.0;
+            assert!(bench.now.since(last) <= Duration::from_millis(75));
+            assert!(written % 1400 == 0 || bench.now.since(last) >= Duration::from_millis(50));
+            (last, writes) = (bench.now, writes + 1);
+            let bytes = to.since(*from) as u32;
+            bench.feed(Input::Wrote { link, bytes, acked: from.0, blocked: false });
+        }
+    }
+    assert!(written + 1400 > 960 * 1000 && writes < 700, "{written} bytes in {writes} writes");
 }

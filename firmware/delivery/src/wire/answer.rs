@@ -30,7 +30,21 @@ impl AnswerReader {
             Question::Status { .. } => MOST,
             Question::Probe { .. } => PROBE_ENOUGH,
         };
-        self.seen.len() >= enough
+        self.seen.len() >= enough || self.is_whole()
+    }
+
+    /// Whether the answer says its length and is all here: 2.5 keeps connections open even under HTTP/1.0.
+    fn is_whole(&self) -> bool {
+        let mut headers = [httparse::EMPTY_HEADER; 48];
+        let mut response = httparse::Response::new(&mut headers);
+        let Ok(httparse::Status::Complete(head)) = response.parse(&self.seen) else { return false };
+        let length = response
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case("Content-Length"))
+            .and_then(|header| core::str::from_utf8(header.value).ok())
+            .and_then(|length| length.trim().parse::<usize>().ok());
+        length.is_some_and(|length| self.seen.len() - head >= length)
     }
 
     /// What the bytes so far mean. A probe is looked for in `backlog`, the bytes of its rendition.
@@ -65,7 +79,9 @@ impl AnswerReader {
                             .find(|header| header.name.eq_ignore_ascii_case("Date"))
                             .and_then(|header| core::str::from_utf8(header.value).ok())
                             .and_then(http_date);
-                        let age = date.zip(entry.started).map(|(now, started)| now.saturating_sub(started).max(0) as u64);
+                        let age = date
+                            .zip(entry.started)
+                            .map(|(now, started)| now.saturating_sub(started).max(0) as u64);
                         Answer::Listed { age }
                     }
                 }
@@ -111,10 +127,16 @@ mod tests {
     #[test]
     fn a_status_entry_gets_its_age_from_the_servers_own_clock() {
         let text = b"HTTP/1.0 200 OK\r\nDate: Fri, 20 Nov 2026 08:00:30 GMT\r\n\r\n{\"icestats\":{\"source\":{\"listenurl\":\"http://h/live\",\"stream_start_iso8601\":\"2026-11-20T08:00:00+0000\"}}}";
-        assert_eq!(answer(Question::Status { path: "/live".into() }, text, None), Answer::Listed { age: Some(30) });
+        assert_eq!(
+            answer(Question::Status { path: "/live".into() }, text, None),
+            Answer::Listed { age: Some(30) }
+        );
         assert_eq!(answer(Question::Status { path: "/other".into() }, text, None), Answer::NotListed);
         let missing = b"HTTP/1.0 404 Not Found\r\n\r\n";
-        assert_eq!(answer(Question::Status { path: "/live".into() }, missing, None), Answer::NoStatus { status: 404 });
+        assert_eq!(
+            answer(Question::Status { path: "/live".into() }, missing, None),
+            Answer::NoStatus { status: 404 }
+        );
     }
 
     #[test]
@@ -129,7 +151,17 @@ mod tests {
         assert_eq!(answer(question(), &icy, Some(&backlog)), Answer::Heard { upto: units::BytePos(9000) });
         let foreign = [b"HTTP/1.0 200 OK\r\n\r\n".as_slice(), &[7; 9000]].concat();
         assert_eq!(answer(question(), &foreign, Some(&backlog)), Answer::HeardForeign);
-        assert_eq!(answer(question(), b"HTTP/1.0 404 no\r\n\r\n", Some(&backlog)), Answer::HeardNothing { status: 404 });
+        assert_eq!(
+            answer(question(), b"HTTP/1.0 404 no\r\n\r\n", Some(&backlog)),
+            Answer::HeardNothing { status: 404 }
+        );
+    }
+
+    #[test]
+    fn an_answer_that_says_its_length_is_not_waited_past_it() {
+        let mut reader = AnswerReader::new(Question::Title);
+        assert!(!reader.feed(b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 4\r\n\r\n<a>"));
+        assert!(reader.feed(b"!"));
     }
 
     #[test]

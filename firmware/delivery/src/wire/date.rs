@@ -30,7 +30,8 @@ pub(super) fn iso8601(text: &str) -> Option<i64> {
     Some(seconds(year, month, day, clock)? - shift)
 }
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 fn number(text: &str) -> Option<i64> {
     if text.is_empty() || text.len() > 4 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -50,7 +51,8 @@ fn seconds(year: i64, month: i64, day: i64, clock: &str) -> Option<i64> {
         && second <= 60;
     // Days since 1970 with years that begin in March, so that the leap day is the last of a year.
     let (shifted_year, shifted_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = shifted_year * 365 + shifted_year / 4 - shifted_year / 100 + shifted_year / 400
+    let days = shifted_year * 365 + shifted_year / 4 - shifted_year / 100
+        + shifted_year / 400
         + (153 * shifted_month + 2) / 5
         + day
         - 719_469;
@@ -72,7 +74,15 @@ mod tests {
 
     #[test]
     fn rubbish_is_none() {
-        for text in ["", "T", "2026-13-01T00:00:00Z", "Fri, 20 Nov", "2026-11-20T", "20\u{e9}6-11-20T08:00:00+0\u{e9}", "x, y z 1 1:1:1"] {
+        for text in [
+            "",
+            "T",
+            "2026-13-01T00:00:00Z",
+            "Fri, 20 Nov",
+            "2026-11-20T",
+            "20\u{e9}6-11-20T08:00:00+0\u{e9}",
+            "x, y z 1 1:1:1",
+        ] {
             assert_eq!((http_date(text), iso8601(text)), (None, None), "{text}");
         }
     }

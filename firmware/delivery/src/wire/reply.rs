@@ -69,34 +69,43 @@ impl ReplyReader {
             return Some(Reply { status, verdict, server });
         }
         let body = &self.seen[head..];
-        let whole = length.map_or(body.len() >= TELLING, |length| body.len() >= length.min(TELLING));
-        if !whole && !ended {
+        let telling = length.map_or(TELLING, |length| length.min(TELLING));
+        if body.len() < telling && !ended {
             return None;
         }
+        // No more of it, so that the verdict does not depend on how the bytes trickle in.
+        let body = &body[..body.len().min(telling)];
         let verdict = verdict(status, &String::from_utf8_lossy(body));
         self.seen.clear();
         Some(Reply { status, verdict, server })
     }
 
     fn shoutcast(&mut self, ended: bool) -> Option<Reply> {
-        let Some(end) = self.seen.iter().position(|&byte| byte == b'\n') else {
-            if !ended && self.seen.len() < TELLING {
-                return None;
+        while !self.seen.is_empty() {
+            let end = match self.seen.iter().take(TELLING).position(|&byte| byte == b'\n') {
+                Some(newline) => newline + 1,
+                None if self.seen.len() >= TELLING => return Some(self.nonsense()),
+                None if ended => self.seen.len(),
+                None => return None,
+            };
+            let line = String::from_utf8_lossy(&self.seen[..end]).trim().to_ascii_lowercase();
+            self.seen.drain(..end);
+            // `OK2` is followed by headers and an empty line, perhaps in a segment of their own.
+            if line.is_empty() || line.starts_with("icy-") {
+                continue;
             }
-            return if self.seen.is_empty() { None } else { Some(self.nonsense()) };
-        };
-        let line = String::from_utf8_lossy(&self.seen[..end]).trim().to_ascii_lowercase();
-        self.seen.clear();
-        let verdict = if line.starts_with("ok") {
-            Verdict::Go
-        } else if line.contains("invalid password") || line.contains("denied") {
-            Verdict::Unauthorised
-        } else if line.contains("in use") {
-            Verdict::InUse
-        } else {
-            Verdict::Nonsense
-        };
-        Some(Reply { status: 0, verdict, server: None })
+            let verdict = if line.starts_with("ok") {
+                Verdict::Go
+            } else if line.contains("invalid password") || line.contains("denied") {
+                Verdict::Unauthorised
+            } else if line.contains("in use") {
+                Verdict::InUse
+            } else {
+                return Some(self.nonsense());
+            };
+            return Some(Reply { status: 0, verdict, server: None });
+        }
+        None
     }
 
     fn nonsense(&mut self) -> Reply {
@@ -199,12 +208,28 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_a_body_does_not_count() {
+        let text = "HTTP/1.0 403 Forbidden\r\nContent-Length: 2\r\n\r\nno too many sources";
+        assert_eq!(verdict_of(text), Verdict::InUse);
+    }
+
+    #[test]
     fn an_endless_head_is_nonsense() {
         let mut reader = ReplyReader::new(Talk::Http);
         assert_eq!(reader.feed(b"HTTP/1.1 200 OK\r\n"), None);
         let line = vec![b'a'; 1000];
         let reply = (0..20).find_map(|_| reader.feed(&line)).unwrap();
         assert_eq!(reply.verdict, Verdict::Nonsense);
+    }
+
+    #[test]
+    fn the_headers_behind_ok2_are_no_second_answer() {
+        for size in 1..30 {
+            let mut reader = ReplyReader::new(Talk::Shoutcast);
+            let feed = |chunk: &[u8]| reader.feed(chunk).map(|reply| reply.verdict);
+            let verdicts: Vec<_> = b"OK2\r\nicy-caps:11\r\n\r\n".chunks(size).filter_map(feed).collect();
+            assert_eq!(verdicts, [Verdict::Go], "in chunks of {size}");
+        }
     }
 
     #[test]

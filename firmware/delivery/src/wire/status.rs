@@ -16,13 +16,22 @@ pub struct Entry {
 
 /// Looks for the mount at `path` in a status list: `None` if the text is no such list, `Some(None)` if the mount is not in it.
 ///
-/// Icecast 2.4 gives `icestats.source` as nothing, an object or an array, and names the mount only in `listenurl`; 2.5 may key
-/// sources by their path. 2.4 also writes broken JSON for some titles, so a text search stands in where parsing fails.
+/// Icecast 2.4 gives `icestats.source` as nothing, an object or an array, and names the mount only in `listenurl`; 2.5's
+/// `publicstats.json` is an array and keys sources by their path. 2.4 also writes broken JSON for some titles, so a text search stands in where parsing fails.
 #[must_use]
 pub fn status_entry(text: &str, path: &str) -> Option<Option<Entry>> {
     match serde_json::from_str::<Value>(text) {
-        Ok(list) => list.is_object().then(|| in_value(&list, path, MAX_DEPTH)),
+        Ok(list) => is_list(&list).then(|| in_value(&list, path, MAX_DEPTH)),
         Err(_) => in_text(text, path),
+    }
+}
+
+/// 2.4's list is an object; 2.5's `publicstats.json` an array whose parts name what they are.
+fn is_list(value: &Value) -> bool {
+    match value {
+        Value::Object(_) => true,
+        Value::Array(parts) => parts.iter().any(Value::is_object),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -33,12 +42,19 @@ fn in_value(value: &Value, path: &str, depth: u8) -> Option<Entry> {
     let depth = depth.checked_sub(1)?;
     match value {
         Value::Object(fields) => {
-            let named = fields.get("listenurl").and_then(Value::as_str).is_some_and(|url| url_path(url) == Some(path));
+            let named = fields
+                .get("listenurl")
+                .and_then(Value::as_str)
+                .is_some_and(|url| url_path(url) == Some(path));
             if named {
                 return Some(entry(value));
             }
             fields.iter().find_map(|(key, inner)| {
-                if key == path && inner.is_object() { Some(entry(inner)) } else { in_value(inner, path, depth) }
+                if key == path && inner.is_object() {
+                    Some(entry(inner))
+                } else {
+                    in_value(inner, path, depth)
+                }
             })
         }
         Value::Array(items) => items.iter().find_map(|item| in_value(item, path, depth)),
@@ -85,6 +101,7 @@ mod tests {
 
     const ONE: &str = r#"{"icestats":{"admin":"a","source":{"listenurl":"http://h:8000/live","stream_start_iso8601":"2026-11-20T08:00:00+0000","dummy":null}}}"#;
     const TWO: &str = r#"{"icestats":{"source":[{"listenurl":"http://h:8000/a","dummy":null},{"listenurl":"http://h:8000/live"}]}}"#;
+    const PUBLIC: &str = r#"[{"name":"icestats","ns":"x"},{"server_id":"Icecast 2.5.0","source":{"/live":{"listeners":0,"listenurl":"http://h/live","stream_start_iso8601":"2026-11-20T08:00:00+0000"}}}]"#;
     const BROKEN: &str = r#"{"icestats":{"source":[{"listenurl":"http://h:8000/live","stream_start_iso8601":"2026-11-20T08:00:00+0000","title": - ,"dummy":null}]}}"#;
 
     #[test]
@@ -94,6 +111,8 @@ mod tests {
         assert_eq!(status_entry(TWO, "/live"), Some(Some(Entry { started: None })));
         assert_eq!(status_entry(BROKEN, "/live"), Some(Some(Entry { started })));
         assert_eq!(status_entry(r#"{"icestats":{"source":{}}}"#, "/live"), Some(None));
+        assert_eq!(status_entry(PUBLIC, "/live"), Some(Some(Entry { started })));
+        assert_eq!(status_entry(PUBLIC, "/other"), Some(None));
         assert_eq!(status_entry(TWO, "/liv"), Some(None));
         assert_eq!(status_entry(BROKEN, "/b"), Some(None));
     }

@@ -1,3 +1,5 @@
+//! Levels against what the standards say.
+
 use std::f64::consts::TAU;
 
 use units::Lufs;

@@ -1,0 +1,12 @@
+//! libFuzzer's entry to [`fuzz::request`]; built and run by `tests/fuzz/run`.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let _ = fuzz::request::target(data);
+});
+
+#[cfg(not(fuzzing))]
+fn main() {
+    fuzz::explain("request");
+}
