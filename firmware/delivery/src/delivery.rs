@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use units::snapshot::{MountReport, OutputReport, Role};
@@ -190,7 +191,9 @@ impl Delivery {
                 None => {
                     let rendition = self.admit(&wanted.rendition);
                     let seed = config.seed.wrapping_add(place as u64 + 1);
-                    Mount::new(wanted.clone(), rendition, paired, seed, now)
+                    // Icecast's listen queue holds a handful: a box with many mounts knocks one after the other.
+                    let first = now + APART * place as u32;
+                    Mount::new(wanted.clone(), rendition, paired, seed, first)
                 }
             };
             self.mounts.push(mount);
@@ -225,6 +228,9 @@ impl Default for Delivery {
         Self::new()
     }
 }
+
+/// Between the first attempts of two mounts.
+const APART: Duration = Duration::from_millis(5);
 
 /// Whether another mount of the same output lies on the same server, so that listeners are moved between the two.
 fn is_paired(mount: &MountConfig, all: &[MountConfig]) -> bool {
