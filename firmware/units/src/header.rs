@@ -56,7 +56,8 @@ impl PacketHeader {
             (HeaderKind::Adts, Codec::AacLc) => self.rate_hz == hz && self.channels == channels,
             (HeaderKind::Adts, Codec::HeAac) => self.rate_hz * 2 == hz && self.channels == channels,
             (HeaderKind::Adts, Codec::HeAacV2) => self.rate_hz * 2 == hz && self.channels == 1,
-            (HeaderKind::Mp3, Codec::AacLc | Codec::HeAac | Codec::HeAacV2) | (HeaderKind::Adts, Codec::Mp3) => false,
+            (HeaderKind::Mp3, Codec::AacLc | Codec::HeAac | Codec::HeAacV2)
+            | (HeaderKind::Adts, Codec::Mp3) => false,
         }
     }
 }
@@ -133,10 +134,20 @@ mod tests {
     fn reads_an_adts_header() {
         // 48 kHz, stereo, 341 bytes, no CRC.
         let length = 341u16;
-        let bytes =
-            [0xFF, 0xF1, 0x4C, 0x80 | (length >> 11) as u8, (length >> 3) as u8, ((length & 7) << 5) as u8 | 0x1F, 0xFC];
+        let bytes = [
+            0xFF,
+            0xF1,
+            0x4C,
+            0x80 | (length >> 11) as u8,
+            (length >> 3) as u8,
+            ((length & 7) << 5) as u8 | 0x1F,
+            0xFC,
+        ];
         let header = PacketHeader::parse(&bytes).unwrap();
-        assert_eq!((header.kind, header.rate_hz, header.channels, header.length), (HeaderKind::Adts, 48_000, 2, 341));
+        assert_eq!(
+            (header.kind, header.rate_hz, header.channels, header.length),
+            (HeaderKind::Adts, 48_000, 2, 341)
+        );
     }
 
     #[test]

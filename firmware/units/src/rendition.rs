@@ -107,7 +107,11 @@ impl BitRate {
 
 impl fmt::Display for BitRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.bits().is_multiple_of(1000) { write!(f, "{}k", self.kbit()) } else { write!(f, "{} bit/s", self.bits()) }
+        if self.bits().is_multiple_of(1000) {
+            write!(f, "{}k", self.kbit())
+        } else {
+            write!(f, "{} bit/s", self.bits())
+        }
     }
 }
 
