@@ -37,6 +37,8 @@ struct State {
     tasks: HashMap<LinkId, AbortHandle>,
     judge: Judge,
     armed: Option<Instant>,
+    /// Inputs that follow from one another; kept, so that a packet costs no allocation.
+    inputs: VecDeque<Input>,
     /// Bytes and packets of each rendition, for the report.
     packets: Vec<u64>,
 }
@@ -58,6 +60,7 @@ impl Driver {
             tasks: HashMap::new(),
             judge,
             armed: None,
+            inputs: VecDeque::new(),
             packets: Vec::new(),
         };
         Self(Rc::new(Shared { state: RefCell::new(state), earlier: Notify::new() }))
@@ -67,7 +70,8 @@ impl Driver {
     pub(crate) fn feed(&self, input: Input) {
         let now = clock::now();
         let mut state = self.0.state.borrow_mut();
-        let mut inputs = VecDeque::from([input]);
+        let mut inputs = std::mem::take(&mut state.inputs);
+        inputs.push_back(input);
         while let Some(input) = inputs.pop_front() {
             let State { core, recorder, .. } = &mut *state;
             recorder.input(now, core, &input);
@@ -79,6 +83,7 @@ impl Driver {
                 }
             }
         }
+        state.inputs = inputs;
         let wakeup = state.core.wakeup();
         if let (Some(wakeup), Some(armed)) = (wakeup, state.armed)
             && wakeup < armed

@@ -113,17 +113,22 @@ async fn on_air(config: &Path, settings: Settings, log: log::Ring) -> anyhow::Re
     tokio::task::spawn_local(watchdog());
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => { tracing::info!("ending: SIGTERM"); break }
-            _ = interrupt.recv() => { tracing::info!("ending: SIGINT"); break }
-            _ = hangup.recv() => {
-                if let Err(error) = station.reload().await {
-                    tracing::error!("reload refused, nothing changed: {error:#}");
+    // In a task of its own: this one is looked at by every wake-up of the thread.
+    let signals = tokio::task::spawn_local(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return "SIGTERM",
+                _ = interrupt.recv() => return "SIGINT",
+                _ = hangup.recv() => {
+                    if let Err(error) = station.reload().await {
+                        tracing::error!("reload refused, nothing changed: {error:#}");
+                    }
                 }
             }
         }
-    }
+    });
+    let signal = signals.await.context("waiting for signals")?;
+    tracing::info!("ending: {signal}");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let _ = std::fs::remove_file(&places.socket);
     Ok(())

@@ -129,7 +129,8 @@ fn config(rendition: Rendition) -> Config {
     let mount = MountConfig {
         id: MountId { output: "main".to_string(), role: Role::Primary },
         server: Server {
-            kind: ServerKind::Icecast,
+            // Icecast would get whole blocks instead of packets.
+            kind: ServerKind::Generic,
             host: "stream.example.org".to_string(),
             port: 8000,
             tls: None,

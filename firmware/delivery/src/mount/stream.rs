@@ -126,7 +126,7 @@ impl Stream {
     fn worth_writing(&self, live: BytePos, now: Instant, block: Option<u64>) -> BytePos {
         let waiting = live.since(self.cursor);
         let Some(block) = block else { return live };
-        let rest = (self.written + waiting) % block;
+        let rest = self.written.saturating_add(waiting) % block;
         if rest < waiting {
             live - rest
         } else if now.since(self.last_write) >= HOLD {

@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// Measured seconds of each turn
     #[arg(long, default_value_t = SECONDS)]
     seconds: u64,
+    /// Measure the release build that is there, whatever it was built from
+    #[arg(long)]
+    no_build: bool,
     /// Measure only these
     #[arg(long, value_delimiter = ',', value_enum)]
     only: Vec<Part>,
@@ -68,7 +71,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ensure!(arguments.rounds > 0, "--rounds 0 measures nothing; use 1 or more");
     ensure!(arguments.seconds >= 5, "--seconds {} is too short; use 5 or more", arguments.seconds);
     packages::install("bench")?;
-    build()?;
+    if !arguments.no_build {
+        build()?;
+    }
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
     let interrupt = Interrupt::listen()?;
     let watch = Watch { span: Duration::from_secs(arguments.seconds), interrupt: &interrupt };
