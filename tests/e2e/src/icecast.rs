@@ -60,6 +60,8 @@ pub struct Headend {
     pub sources: u32,
     /// Seconds after which a source without a readable byte is dropped.
     pub source_timeout: u32,
+    /// Bytes of the newest sound that a new listener gets at once; Icecast's own default is 64 KiB.
+    pub burst: u32,
     /// The source password.
     pub password: String,
     /// PEM file with certificate and key: opens a second port that speaks TLS.
@@ -77,6 +79,7 @@ impl Default for Headend {
             fallbacks: vec![("/live".to_owned(), "/live_fallback".to_owned())],
             sources: 40,
             source_timeout: 10,
+            burst: 65_535,
             password: SOURCE_PASSWORD.to_owned(),
             tls: None,
             shoutcast: None,
@@ -166,6 +169,9 @@ impl Headend {
             &[
                 ("SOURCES", &self.sources.to_string()),
                 ("SOURCE_TIMEOUT", &self.source_timeout.to_string()),
+                ("BURST", &self.burst.to_string()),
+                // A queue that is not longer than the burst lets nobody join.
+                ("QUEUE", &(self.burst.saturating_mul(2).max(524_288)).to_string()),
                 ("SOURCE_PASSWORD", &escape(&self.password)),
                 ("ADMIN_PASSWORD", ADMIN_PASSWORD),
                 ("SOCKETS", &sockets),
