@@ -59,19 +59,19 @@ impl Backlog {
         (&self.ring[at..at + first], &self.ring[..length - first])
     }
 
-    /// Where `needle` ends, looking from the newest byte backwards. An empty needle is nowhere.
+    /// Where `needle` ends, in the newest twenty seconds or so. Nowhere if it is empty or is there more than once, as coded
+    /// silence is: then it proves nothing.
     #[must_use]
     pub fn find(&self, needle: &[u8]) -> Option<BytePos> {
-        let (&first, length) = (needle.first()?, needle.len() as u64);
-        let byte = |position: u64| self.ring[(position % self.ring.len() as u64) as usize];
-        let last = self.end.0.checked_sub(length)?;
-        (self.start().0..=last)
-            .rev()
-            .find(|&start| {
-                byte(start) == first
-                    && needle.iter().enumerate().all(|(at, &wanted)| byte(start + at as u64) == wanted)
-            })
-            .map(|start| BytePos(start + length))
+        let from = self.start().max(self.end - self.ring.len() as u64 / 3);
+        let (first, second) = self.bytes(from, self.end);
+        let held = [first, second].concat();
+        let finder = memchr::memmem::Finder::new(needle);
+        let at = finder.find(&held).filter(|_| !needle.is_empty())?;
+        match finder.find(&held[at + 1..]) {
+            Some(_) => None,
+            None => Some(from + (at + needle.len()) as u64),
+        }
     }
 }
 
@@ -109,11 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_newest_occurrence() {
+    fn finds_what_is_there_once() {
         let mut backlog = Backlog::new(&rendition());
-        backlog.push(b"one two one two");
-        assert_eq!(backlog.find(b"one"), Some(BytePos(11)));
-        assert_eq!(backlog.find(b"three"), None);
+        backlog.push(b"one two three one");
+        assert_eq!(backlog.find(b"two"), Some(BytePos(7)));
+        assert_eq!(backlog.find(b"one"), None);
+        assert_eq!(backlog.find(b"four"), None);
         assert_eq!(backlog.find(b""), None);
         assert_eq!(backlog.find(&[0; 100]), None);
     }

@@ -178,6 +178,7 @@ impl Delivery {
                 mount.close(step);
             }
         });
+        let carried: Vec<RenditionId> = self.mounts.iter().map(Mount::rendition).collect();
         let mut old: Vec<Mount> =
             self.mounts.drain(..).filter(|mount| config.mounts.contains(mount.config())).collect();
         for (place, wanted) in config.mounts.iter().enumerate() {
@@ -189,7 +190,7 @@ impl Delivery {
                     mount
                 }
                 None => {
-                    let rendition = self.admit(&wanted.rendition);
+                    let rendition = self.admit(&wanted.rendition, &carried);
                     let seed = config.seed.wrapping_add(place as u64 + 1);
                     // Icecast's listen queue holds a handful: a box with many mounts knocks one after the other.
                     let first = now + APART * place as u32;
@@ -201,11 +202,17 @@ impl Delivery {
         self.tick(now);
     }
 
-    fn admit(&mut self, rendition: &Rendition) -> RenditionId {
-        self.rendition(rendition).unwrap_or_else(|| {
-            self.indices.push(Index::new(*rendition));
-            RenditionId((self.indices.len() - 1) as u16)
-        })
+    fn admit(&mut self, rendition: &Rendition, carried: &[RenditionId]) -> RenditionId {
+        if let Some(known) = self.rendition(rendition) {
+            // Nobody carried it for a while: what it was then is not to be sent now.
+            let fresh = self.mounts.iter().all(|mount| mount.rendition() != known);
+            if fresh && !carried.contains(&known) {
+                self.indices[usize::from(known.0)].forget();
+            }
+            return known;
+        }
+        self.indices.push(Index::new(*rendition));
+        RenditionId((self.indices.len() - 1) as u16)
     }
 
     fn each(&mut self, now: Instant, mut act: impl FnMut(&mut Mount, &mut Step<'_>)) {

@@ -320,6 +320,8 @@ pub enum Failure {
     WrongDate,
     /// The certificate is not the pinned one.
     PinMismatch,
+    /// The certificate, or what it is to be judged by, cannot be used.
+    BadCertificate(String),
     /// The other side does not speak TLS, or breaks it.
     Tls(String),
     /// This machine refused.
@@ -338,6 +340,7 @@ impl Failure {
             | Self::WrongName
             | Self::WrongDate
             | Self::PinMismatch
+            | Self::BadCertificate(_)
             | Self::Tls(_) => true,
             Self::NoNameServer | Self::Unreachable | Self::TimedOut | Self::Local(_) => false,
         }
@@ -346,7 +349,14 @@ impl Failure {
     /// Whether only a person can put it right.
     #[must_use]
     pub const fn needs_a_person(&self) -> bool {
-        matches!(self, Self::UnknownAuthority | Self::WrongName | Self::WrongDate | Self::PinMismatch)
+        matches!(
+            self,
+            Self::UnknownAuthority
+                | Self::WrongName
+                | Self::WrongDate
+                | Self::PinMismatch
+                | Self::BadCertificate(_)
+        )
     }
 }
 
@@ -367,6 +377,7 @@ impl fmt::Display for Failure {
             Self::PinMismatch => {
                 f.write_str("its certificate is not the pinned one; if it was renewed, pin the new one")
             }
+            Self::BadCertificate(what) => write!(f, "its certificate cannot be judged: {what}"),
             Self::Tls(what) => write!(f, "TLS failed ({what}); does this port speak TLS?"),
             Self::Local(what) => write!(f, "this machine refused: {what}"),
         }

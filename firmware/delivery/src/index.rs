@@ -42,6 +42,11 @@ impl Index {
         }
     }
 
+    /// Nothing that was is kept.
+    pub(crate) fn forget(&mut self) {
+        self.boundaries = VecDeque::from([self.live()]);
+    }
+
     /// One past the newest byte.
     pub(crate) fn live(&self) -> BytePos {
         self.boundaries.back().copied().unwrap_or_default()

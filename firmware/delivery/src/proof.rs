@@ -110,8 +110,10 @@ impl Proof {
             // An entry older than our request is our dead source's, or somebody's who refused to leave; one younger than the
             // server's yes is somebody's who took our place.
             (Some(Answer::Listed { age: Some(listed) }), Some(taken)) => {
-                let oldest = now.since(*taken.start()).as_secs() + CLOCK_SLACK;
-                let youngest = asked.since(*taken.end()).as_secs().saturating_sub(CLOCK_SLACK);
+                // Two clocks drift apart: a per mille is far more than any does.
+                let slack = CLOCK_SLACK + now.since(*taken.start()).as_secs() / 1000;
+                let oldest = now.since(*taken.start()).as_secs() + slack;
+                let youngest = asked.since(*taken.end()).as_secs().saturating_sub(slack);
                 (youngest..=oldest).contains(listed)
             }
             (Some(Answer::Listed { age: None } | Answer::Heard { .. }), _) => true,
@@ -135,8 +137,9 @@ impl Proof {
                 _,
             ) => false,
         };
-        if matches!(answer, Some(Answer::NotListed)) && self.misses % PROBE_IN == PROBE_IN - 1 {
-            // A hidden mount is on no list; a listener hears it all the same.
+        let listless = matches!(answer, Some(Answer::NotListed | Answer::Listed { .. })) && !ours;
+        if listless && self.misses % PROBE_IN == PROBE_IN - 1 {
+            // A hidden mount is on no list, and the server's clock may have been set meanwhile; a listener hears what is so.
             self.way = ways;
         }
         let was = self.verified;

@@ -59,6 +59,11 @@ impl TitlePush {
         }
     }
 
+    /// Whether the title was refused so often now that it is no matter of a mount that is not up yet. True once.
+    pub(crate) const fn stuck(&self) -> bool {
+        matches!(self, Self::Due { tries: STUCK, .. })
+    }
+
     pub(crate) fn asking(&self) -> Option<LinkId> {
         match self {
             Self::Asking { link, .. } => Some(*link),
@@ -84,5 +89,7 @@ impl TitlePush {
 
 /// How long a title may take to be answered.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// So many refusals are told.
+const STUCK: u32 = 5;
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(30);

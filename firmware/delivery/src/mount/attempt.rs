@@ -24,10 +24,13 @@ impl Mount {
         self.show_attempt(step.now);
         let host = &self.config.server.host;
         match host.parse::<IpAddr>() {
-            Ok(address) => self.connect(step, Vec::from([address])),
+            Ok(address) => self.connect(step, Vec::from([address]), None),
             Err(_) => {
                 step.out.push_back(Output::Resolve { link, host: host.clone() });
-                self.state = State::Resolving { link, deadline: step.now + RESOLVE };
+                self.state = State::Resolving {
+                    link,
+                    deadline: step.now + if self.good.is_some() { RESOLVE_AGAIN } else { RESOLVE },
+                };
             }
         }
     }
@@ -40,6 +43,7 @@ impl Mount {
             (State::Connecting { .. } | State::Securing { .. }, Event::Connected) => self.greet(step),
             (State::Greeting { .. }, Event::Replied(reply)) => self.replied(step, reply),
             (_, Event::DateIgnored) => self.date_ignored(step),
+            (State::Resolving { .. }, Event::Failed(Failure::NoNameServer)) => self.unresolved(step),
             (_, Event::Failed(failure)) => self.fail(step, failure),
             (_, Event::Closed(failure)) => {
                 let failure = (*failure).cloned().unwrap_or(Failure::Reset);
@@ -78,11 +82,22 @@ impl Mount {
         {
             addresses.swap(0, at);
         }
-        self.connect(step, addresses);
+        self.connect(step, addresses, None);
+    }
+
+    /// No answer from the name server: an address that worked before will do.
+    pub(super) fn unresolved(&mut self, step: &mut Step<'_>) {
+        match (self.good, self.source()) {
+            (Some(good), Some(link)) => {
+                step.out.push_back(Output::Close { link });
+                self.connect(step, Vec::from([good]), None);
+            }
+            (None, _) | (_, None) => self.fail(step, &Failure::NoNameServer),
+        }
     }
 
     /// Connects to the first of `addresses`, which is not empty.
-    fn connect(&mut self, step: &mut Step<'_>, mut addresses: Vec<IpAddr>) {
+    fn connect(&mut self, step: &mut Step<'_>, mut addresses: Vec<IpAddr>, told: Option<Failure>) {
         let link = step.link();
         let address = addresses.remove(0);
         let talk = match self.profile().greeting {
@@ -96,7 +111,7 @@ impl Mount {
             talk,
         });
         let deadline = step.now + Backoff::patience(self.attempt);
-        self.state = State::Connecting { link, address, rest: addresses, deadline };
+        self.state = State::Connecting { link, address, rest: addresses, told, deadline };
     }
 
     fn reached(&mut self, step: &mut Step<'_>) {
@@ -158,7 +173,10 @@ impl Mount {
         let start = if self.paired && self.totals.accepted > 0 {
             step.index.live()
         } else {
-            step.index.boundary_from(step.index.live() - BURST).max(step.index.oldest())
+            // Never more than may lie behind, or it would be skipped at once.
+            let lag = u64::try_from(self.config.longest_lag.as_millis()).unwrap_or(u64::MAX);
+            let most = self.config.rendition.bitrate.bytes_per_second().saturating_mul(lag) / 2000;
+            step.index.boundary_from(step.index.live() - BURST.min(most)).max(step.index.oldest())
         };
         self.totals.accepted = self.totals.accepted.saturating_add(1);
         self.good = Some(address);
@@ -266,13 +284,20 @@ impl Mount {
 
     /// The attempt broke below HTTP. Untried addresses of the same name come first.
     pub(super) fn fail(&mut self, step: &mut Step<'_>, failure: &Failure) {
-        if let State::Connecting { link, rest, .. } = &mut self.state
-            && !rest.is_empty()
-        {
-            step.out.push_back(Output::Close { link: *link });
-            let rest = core::mem::take(rest);
-            return self.connect(step, rest);
+        let mut failure = failure.clone();
+        if let State::Connecting { link, rest, told, .. } = &mut self.state {
+            if let Some(before) = told.take()
+                && (before.is_answer() || !failure.is_answer())
+            {
+                failure = before;
+            }
+            if !rest.is_empty() {
+                step.out.push_back(Output::Close { link: *link });
+                let rest = core::mem::take(rest);
+                return self.connect(step, rest, Some(failure));
+            }
         }
+        self.in_use_since = None;
         let cause = match (failure.needs_a_person(), failure.is_answer()) {
             (true, _) => Cause::Person,
             (false, true) => Cause::Answer,
@@ -290,7 +315,8 @@ impl Mount {
         // The wait counts from now for a stream that ended: its attempt began long ago.
         let began = if matches!(self.state, State::Streaming(_)) { step.now } else { self.began };
         self.state = State::Waiting { until: self.backoff.next(step.now, began, cause) };
-        self.show_trouble(step, to, why);
+        let alarming = matches!(cause, Cause::Person | Cause::Occupied | Cause::NoRoom);
+        self.show_trouble(step, to, why, alarming);
     }
 
     pub(super) fn date_ignored(&mut self, step: &mut Step<'_>) {
@@ -309,7 +335,10 @@ impl Mount {
 /// What a player holds of a new mount: the server's default burst.
 const BURST: u64 = 65_536;
 const MOST_ADDRESSES: usize = 16;
-const RESOLVE: Duration = Duration::from_secs(5);
+/// A C library asks each of up to three name servers for 5 s, twice.
+const RESOLVE: Duration = Duration::from_secs(30);
+/// With an address that worked before, a slow name server is not waited for.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(1);
 const SECURE: Duration = Duration::from_secs(5);
 /// As long as libshout waits: below half of the server's source timeout.
 const GREET: Duration = Duration::from_secs(4);

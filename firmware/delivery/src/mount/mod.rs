@@ -87,7 +87,8 @@ enum State {
     /// A name is being looked up.
     Resolving { link: LinkId, deadline: Instant },
     /// TCP connects to `address`; `rest` are the addresses still untried.
-    Connecting { link: LinkId, address: IpAddr, rest: Vec<IpAddr>, deadline: Instant },
+    /// The most telling failure of the addresses tried so far is `told`: an answer before silence.
+    Connecting { link: LinkId, address: IpAddr, rest: Vec<IpAddr>, told: Option<Failure>, deadline: Instant },
     /// The TLS handshake runs.
     Securing { link: LinkId, address: IpAddr, deadline: Instant },
     /// The request is sent and the server's word awaited.
@@ -181,7 +182,7 @@ impl Mount {
         let now = step.now;
         match &self.state {
             State::Waiting { until } if *until <= now => self.open(step),
-            State::Resolving { deadline, .. } if *deadline <= now => self.fail(step, &Failure::NoNameServer),
+            State::Resolving { deadline, .. } if *deadline <= now => self.unresolved(step),
             State::Connecting { deadline, .. } | State::Securing { deadline, .. } if *deadline <= now => {
                 self.fail(step, &Failure::TimedOut);
             }
@@ -206,8 +207,10 @@ impl Mount {
 
     /// The rendition grew.
     pub(crate) fn produced(&mut self, step: &mut Step<'_>) {
-        if let State::Streaming(stream) = &mut self.state {
-            stream.produced(step, &self.config, self.rendition, &mut self.totals);
+        if let State::Streaming(stream) = &mut self.state
+            && !stream.produced(step, &self.config, self.rendition, &mut self.totals)
+        {
+            self.torn(step);
         }
     }
 

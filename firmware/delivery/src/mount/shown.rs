@@ -1,13 +1,14 @@
 //! What people are told of a mount: its state, the remedy, and each change once.
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 
 use serde::{Deserialize, Serialize};
 use units::Instant;
 use units::snapshot::MountState;
 
 use super::{Mount, Step};
-use crate::event::{Output, Transition};
+use crate::event::{Answer, Output, Transition};
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Shown {
@@ -42,7 +43,7 @@ impl Mount {
     }
 
     /// The mount is off air for `why`. Repeats of the same reason are not said again.
-    pub(super) fn show_trouble(&mut self, step: &mut Step<'_>, to: MountState, why: String) {
+    pub(super) fn show_trouble(&mut self, step: &mut Step<'_>, to: MountState, why: String, alarming: bool) {
         let from = self.shown.state;
         let again = self.shown.remedy.as_ref() == Some(&why) && !from.on_air();
         let trying = matches!((from, to), (MountState::Connecting, MountState::Waiting));
@@ -53,7 +54,7 @@ impl Mount {
         if again {
             return;
         }
-        let alarm = self.shown.sticky() && !self.shown.alarmed;
+        let alarm = alarming && !self.shown.alarmed;
         self.shown.alarmed |= alarm;
         self.shown.remedy = Some(why.clone());
         self.log(step, from, to, why, alarm);
@@ -72,6 +73,20 @@ impl Mount {
             self.shown.alarmed = false;
         }
         self.log(step, from, to, why, false);
+    }
+
+    /// The server does not take titles. The stream goes on.
+    pub(super) fn show_title_trouble(&mut self, step: &mut Step<'_>, answer: Option<&Answer>) {
+        let why = match answer {
+            Some(Answer::TitleRefused { status }) => {
+                format!(
+                    "the server refuses titles (status {status}); may this user set them? The sound goes on"
+                )
+            }
+            Some(_) | None => "the server does not answer titles; the sound goes on".to_string(),
+        };
+        let state = self.shown.state;
+        self.log(step, state, state, why, false);
     }
 
     fn log(&self, step: &mut Step<'_>, from: MountState, to: MountState, why: String, alarm: bool) {

@@ -45,7 +45,7 @@ pub(super) struct Stream {
     /// The last time an acknowledgement came, or nothing was owed.
     progress: Instant,
     measure_at: Instant,
-    /// The stream has held long enough for its past troubles to be forgotten.
+    /// The stream has been live long enough for past troubles to be forgotten.
     settled: bool,
 }
 
@@ -90,14 +90,16 @@ impl Stream {
         }
     }
 
-    /// The rendition grew, or there is room again: write what there is.
+    /// The rendition grew, or there is room again: write what there is. False if the packet that the body is in cannot be
+    /// completed any more, because its bytes are no longer kept.
+    #[must_use]
     pub(super) fn produced(
         &mut self,
         step: &mut Step<'_>,
         config: &MountConfig,
         rendition: RenditionId,
         totals: &mut Totals,
-    ) {
+    ) -> bool {
         let index = step.index;
         if self.skip_at.is_none() {
             let longest = u64::try_from(config.longest_lag.as_millis()).unwrap_or(u64::MAX);
@@ -106,7 +108,10 @@ impl Stream {
             }
         }
         if self.writing || self.blocked {
-            return;
+            return true;
+        }
+        if self.cursor < index.oldest() && self.skip_at != Some(self.cursor) {
+            return false;
         }
         if self.skip_at == Some(self.cursor) {
             totals.skipped = totals.skipped.saturating_add(index.live().since(self.cursor));
@@ -119,6 +124,7 @@ impl Stream {
             self.writing = true;
             step.out.push_back(Output::Write { link: self.link, rendition, from: self.cursor, to });
         }
+        true
     }
 
     /// Up to where writing does anybody good: a server that passes on whole blocks gets whole blocks, so that a system call
@@ -138,7 +144,7 @@ impl Stream {
 
     pub(super) fn deadline(&self, profile: &ServerProfile) -> Instant {
         let mut deadline = Instant::from_micros(u64::MAX);
-        if !self.settled {
+        if !self.settled && self.flow == Flow::Live {
             deadline = self.accepted + SETTLE;
         }
         if self.owes() {
@@ -194,6 +200,8 @@ impl Mount {
     pub(super) fn stream_event(&mut self, step: &mut Step<'_>, event: &Event<'_>) {
         let State::Streaming(stream) = &mut self.state else { return };
         match event {
+            // A socket that is not full takes something: what was asked for is not there.
+            Event::Wrote { bytes: 0, blocked: false, .. } => self.torn(step),
             Event::Wrote { bytes, acked, blocked } => {
                 stream.wrote(step.now, *bytes, *blocked, &mut self.totals);
                 stream.note_acked(step.now, *acked, &mut self.totals);
@@ -226,11 +234,17 @@ impl Mount {
         }
     }
 
+    /// The mount fell so far behind that the rest of its packet is gone.
+    pub(super) fn torn(&mut self, step: &mut Step<'_>) {
+        let why = "the mount fell further behind than bytes are kept; opening it anew";
+        self.wait(step, Cause::Answer, MountState::Waiting, why.to_string());
+    }
+
     pub(super) fn stream_tick(&mut self, step: &mut Step<'_>) {
         let now = step.now;
         let profile = self.profile();
         let State::Streaming(stream) = &mut self.state else { return };
-        if !stream.settled && now.since(stream.accepted) >= SETTLE {
+        if !stream.settled && stream.flow == Flow::Live && now.since(stream.accepted) >= SETTLE {
             stream.settled = true;
             self.backoff.settle();
             self.attempt = 0;
@@ -361,6 +375,9 @@ impl Mount {
         };
         if self.title.asking() == Some(link) {
             self.title.answered(step.now, answer == Some(&Answer::TitleTaken));
+            if self.title.stuck() {
+                self.show_title_trouble(step, answer);
+            }
         } else {
             self.proven(step, answer);
         }
@@ -395,7 +412,12 @@ impl Mount {
                 self.show_progress(step, MountState::Verified, why.to_string());
             }
             (News::Doubted, Flow::Live) => {
-                let why = "the server's status does not show the mount any more";
+                let why = match answer {
+                    Some(Answer::NotListed) => "the server's status does not show the mount any more",
+                    Some(Answer::HeardForeign) => "a listener connection hears somebody else's bytes",
+                    Some(_) => "the server's status shows a source that is not ours",
+                    None => "the proof that the mount is on air could not be renewed",
+                };
                 self.show_progress(step, MountState::Live, why.to_string());
             }
             (News::Verified, Flow::Accepted | Flow::Stalled) => self.flow(step),
@@ -425,7 +447,7 @@ const fn give_up(profile: &ServerProfile) -> Duration {
 }
 
 /// A part of a block waits no longer than this for the rest: the longest pause of a socket stays well below 100 ms.
-const HOLD: Duration = Duration::from_millis(50);
+const HOLD: Duration = Duration::from_millis(40);
 /// So long without an acknowledgement, and the mount is called stalled.
 const STALL: Duration = Duration::from_secs(3);
 const MEASURE_EAGERLY: Duration = Duration::from_millis(20);

@@ -1,6 +1,7 @@
 //! One mount through the whole core, by hand.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one output that it is about")]
 
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -315,4 +316,82 @@ fn icecast_gets_whole_blocks_and_no_long_silence() {
         }
     }
     assert!(written + 1400 > 960 * 1000 && writes < 700, "{written} bytes in {writes} writes");
+}
+
+#[test]
+fn a_mount_further_behind_than_bytes_are_kept_is_opened_anew() {
+    let mut bench = Bench::new();
+    let link = bench.on_air();
+    bench.packet();
+    bench.feed(Input::Wrote { link, bytes: 100, acked: 2880, blocked: true });
+    // A trickle of acknowledgements keeps the mount from being given up.
+    for packet in 0..(70_000 / 24) {
+        bench.packet();
+        bench.feed(Input::Measured { link, acked: 2881 + packet / 40 });
+        bench.feed(Input::Tick);
+    }
+    let outputs = bench.feed(Input::Writable { link });
+    assert!(outputs.contains(&Output::Close { link }), "{outputs:?}");
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Write { .. })));
+    assert_eq!(bench.state(), MountState::Waiting);
+}
+
+#[test]
+fn a_write_of_nothing_into_an_open_socket_ends_the_stream() {
+    let mut bench = Bench::new();
+    let link = bench.on_air();
+    bench.packet();
+    let outputs = bench.feed(Input::Wrote { link, bytes: 0, acked: 2880, blocked: false });
+    assert!(outputs.contains(&Output::Close { link }), "{outputs:?}");
+}
+
+#[test]
+fn a_dead_name_server_does_not_keep_a_known_server_away() {
+    let mut bench = Bench::new();
+    let link = bench.on_air();
+    bench.feed(Input::Closed { link, failure: Some(Failure::Reset) });
+    bench.now = bench.core.wakeup().unwrap();
+    let outputs = bench.feed(Input::Tick);
+    assert!(matches!(outputs.last(), Some(Output::Resolve { .. })), "{outputs:?}");
+    let outputs = bench.wait(Duration::from_secs(1));
+    let address = "192.0.2.1:8000".parse().unwrap();
+    let known = |output: &Output| matches!(output, Output::Connect { address: to, .. } if *to == address);
+    assert!(outputs.iter().any(known), "{outputs:?}");
+}
+
+#[test]
+fn of_several_addresses_the_most_telling_failure_is_told_once() {
+    let mut bench = Bench::new();
+    let mut told = Vec::new();
+    for _ in 0..6 {
+        bench.now = bench.core.wakeup().unwrap().max(bench.now);
+        let outputs = bench.feed(Input::Tick);
+        let link = outputs.iter().find_map(|output| match output {
+            Output::Resolve { link, .. } => Some(*link),
+            _ => None,
+        });
+        let addresses = Vec::from(["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]);
+        let mut outputs = bench.feed(Input::Resolved { link: link.unwrap_or(LinkId(1)), addresses });
+        while let Some(Output::Connect { link, address, .. }) = outputs.last().cloned() {
+            let failure = if address.is_ipv4() { Failure::ConnectionRefused } else { Failure::Unreachable };
+            outputs = bench.feed(Input::Failed { link, failure });
+        }
+        told.extend(outputs.into_iter().filter(|output| matches!(output, Output::Log(_))));
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(format!("{told:?}").contains("nothing listens"), "{told:?}");
+}
+
+#[test]
+fn the_burst_is_never_more_than_may_lie_behind() {
+    let mut config = testing::config(&["main"]);
+    config.mounts[0].longest_lag = Duration::from_secs(1);
+    let mut bench = Bench::with(config);
+    for _ in 0..200 {
+        bench.packet();
+    }
+    let link = bench.greet();
+    bench.reply(link, Verdict::Go);
+    bench.packet();
+    assert_eq!(bench.core.report()[0].mounts[0].skipped, 0);
 }

@@ -138,6 +138,8 @@ fn verdict(status: u16, body: &str) -> Verdict {
         429 => Verdict::TooOften,
         503 if body.contains("source") => Verdict::TooManySources,
         300..=399 => Verdict::Redirected,
+        // Harbor: the source was too slow.
+        408 => Verdict::Busy,
         400..=499 => Verdict::Rejected,
         500..=599 => Verdict::Busy,
         _ => Verdict::Nonsense,
