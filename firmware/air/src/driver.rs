@@ -35,6 +35,8 @@ struct State {
     backlogs: Vec<Backlog>,
     sources: HashMap<LinkId, Rc<Source>>,
     tasks: HashMap<LinkId, AbortHandle>,
+    /// Names being looked up, and who asked.
+    names: HashMap<String, Vec<LinkId>>,
     judge: Judge,
     armed: Option<Instant>,
     /// Inputs that follow from one another; kept, so that a packet costs no allocation.
@@ -58,6 +60,7 @@ impl Driver {
             backlogs: Vec::new(),
             sources: HashMap::new(),
             tasks: HashMap::new(),
+            names: HashMap::new(),
             judge,
             armed: None,
             inputs: VecDeque::new(),
@@ -143,6 +146,11 @@ impl Driver {
         self.feed(Input::Connected { link });
     }
 
+    /// A name was looked up: who asked for it.
+    pub(crate) fn resolved(&self, host: &str) -> Vec<LinkId> {
+        self.0.state.borrow_mut().names.remove(host).unwrap_or_default()
+    }
+
     pub(crate) fn judge(&self, tls: &Tls) -> Result<Opening, Failure> {
         self.0.state.borrow_mut().judge.open(tls)
     }
@@ -212,7 +220,13 @@ impl Driver {
                 Some(Input::Closed { link, failure: Some(io_failure(&failure)) })
             }
             Output::Resolve { link, host } => {
-                self.spawn(state, link, link::resolve(self.clone(), link, host))
+                if let Some(asking) = state.names.get_mut(&host) {
+                    asking.push(link);
+                } else {
+                    state.names.insert(host.clone(), vec![link]);
+                    tokio::task::spawn_local(link::resolve(self.clone(), host));
+                }
+                None
             }
             Output::Connect { link, address, tls, talk } => {
                 self.spawn(state, link, link::source(self.clone(), link, address, tls, talk))
@@ -223,6 +237,8 @@ impl Driver {
                 link::ask(self.clone(), link, address, tls, request, question, patience),
             ),
             Output::Close { link } => {
+                // A look-up goes on for others, or for the next attempt; it answers nobody who has left.
+                state.names.values_mut().for_each(|asking| asking.retain(|&other| other != link));
                 if let Some(task) = state.tasks.remove(&link) {
                     task.abort();
                 }

@@ -28,6 +28,9 @@ pub(crate) struct Encoders {
     workers: Vec<Worker>,
 }
 
+/// Encoders that are made and do not run yet.
+pub(crate) struct Prepared(Vec<Lane>);
+
 /// One encoder and its place on the packet grid.
 struct Lane {
     rendition: Rendition,
@@ -61,25 +64,28 @@ impl Encoders {
         Self { driver, packets, inline: None, workers: Vec::new() }
     }
 
-    /// Brings the encoders in line with `wanted`. Those that stay are not touched. On an error nothing has changed.
-    pub(crate) fn change(&mut self, wanted: &[(Rendition, Options)], position: Frames) -> Result<(), Error> {
-        let mut fresh = Vec::new();
-        for &(rendition, options) in wanted {
-            if !self.has(rendition, options) {
-                fresh.push(Lane::new(rendition, options, position)?);
-            }
-        }
+    /// Makes the encoders of `wanted` that are not there yet; nothing changes.
+    pub(crate) fn prepare(&self, wanted: &[(Rendition, Options)]) -> Result<Prepared, Error> {
+        let missing = wanted.iter().filter(|(rendition, options)| !self.has(*rendition, *options));
+        missing
+            .map(|&(rendition, options)| Lane::new(rendition, options))
+            .collect::<Result<_, _>>()
+            .map(Prepared)
+    }
+
+    /// Brings the encoders in line with `wanted`, of which `prepared` are new. Those that stay are not touched.
+    pub(crate) fn commit(&mut self, wanted: &[(Rendition, Options)], prepared: Prepared, position: Frames) {
         let stays = |rendition: Rendition, options: Options| wanted.contains(&(rendition, options));
         self.inline = self.inline.take().filter(|lane| stays(lane.rendition, lane.options));
         self.workers.retain(|worker| stays(worker.rendition, worker.options));
-        for lane in fresh {
+        for mut lane in prepared.0 {
+            lane.begin(position);
             if self.inline.is_none() {
                 self.inline = Some(lane);
             } else if let Some(worker) = Worker::start(lane, self.packets.clone()) {
                 self.workers.push(worker);
             }
         }
-        Ok(())
     }
 
     /// Encodes the next frames of the programme.
@@ -105,14 +111,19 @@ impl Encoders {
 type Sink<'a> = dyn FnMut(&Rendition, &[u8], Frames) + 'a;
 
 impl Lane {
-    fn new(rendition: Rendition, options: Options, position: Frames) -> Result<Self, Error> {
+    fn new(rendition: Rendition, options: Options) -> Result<Self, Error> {
         let mut encoder = Encoder::new(rendition, options)?;
-        let grid = u64::from(encoder.packet_frames());
-        let skip = (grid - position.0 % grid) % grid;
         // The lead makes each packet come out with the last frame of its grid step.
         let lead = vec![0.0; encoder.lead() as usize * rendition.channels.count()];
         encoder.encode(&lead, &mut |_| ())?;
-        Ok(Self { rendition, options, encoder, skip, frames: position + Frames(skip) })
+        Ok(Self { rendition, options, encoder, skip: 0, frames: Frames(0) })
+    }
+
+    /// Takes its place on the packet grid of a programme that is at `position`.
+    fn begin(&mut self, position: Frames) {
+        let grid = u64::from(self.encoder.packet_frames());
+        self.skip = (grid - position.0 % grid) % grid;
+        self.frames = position + Frames(self.skip);
     }
 
     fn encode(&mut self, pcm: &[f32], sink: &mut Sink<'_>) {
@@ -183,7 +194,12 @@ impl Worker {
                 }
                 self.missed += (pcm.len() / self.rendition.channels.count()) as u64;
             }
-            Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Disconnected(_)) => {
+                if self.missed == 0 {
+                    tracing::error!(alarm = true, rendition = %self.rendition, "its encoder is gone; restart mainstay-air");
+                }
+                self.missed = 1;
+            }
         }
     }
 }

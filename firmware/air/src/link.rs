@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use delivery::wire::{AnswerReader, ReplyReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
+use crate::aside::aside;
 use crate::driver::Driver;
 use crate::socket;
 use crate::wire::{Wire, handshake, io_failure};
@@ -22,30 +23,40 @@ pub(crate) struct Source {
     pub full: Notify,
 }
 
-/// Looks a name up, both families.
-pub(crate) async fn resolve(driver: Driver, link: LinkId, host: String) {
-    let input = match tokio::net::lookup_host((host.as_str(), 0)).await {
-        Ok(found) => {
-            let mut addresses: Vec<IpAddr> = Vec::new();
-            for address in found.map(|address| address.ip()) {
-                if !addresses.contains(&address) {
-                    addresses.push(address);
-                }
+/// Looks a name up, both families, and answers every attempt that asked for it meanwhile: a name server that hangs holds
+/// one thread for a name, however often it is asked.
+pub(crate) async fn resolve(driver: Driver, host: String) {
+    let name = host.clone();
+    let outcome = aside("resolve", move || {
+        let found = (name.as_str(), 0).to_socket_addrs()?;
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in found.map(|address| address.ip()) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
             }
-            Input::Resolved { link, addresses }
         }
+        Ok(addresses)
+    });
+    let outcome = outcome.await.unwrap_or_else(|| Err(io::Error::other("no thread to look names up")));
+    for link in driver.resolved(&host) {
+        driver.feed(found(link, &outcome));
+    }
+}
+
+fn found(link: LinkId, outcome: &io::Result<Vec<IpAddr>>) -> Input {
+    match outcome {
+        Ok(addresses) => Input::Resolved { link, addresses: addresses.clone() },
         // The C library's resolver gives its verdict as text only: EAI_AGAIN is a dead name server, the rest a dead name.
         Err(error) if error.to_string().contains("emporary failure") => {
             Input::Failed { link, failure: Failure::NoNameServer }
         }
         Err(_) => Input::Failed { link, failure: Failure::NoSuchName },
-    };
-    driver.feed(input);
+    }
 }
 
 /// Connects a source, then reads what the server says until the end.
 pub(crate) async fn source(driver: Driver, link: LinkId, address: SocketAddr, tls: Option<Tls>, talk: Talk) {
-    let wire = match connect(&driver, Some(link), address, tls, true).await {
+    let wire = match connect(&driver, Some(link), address, tls).await {
         Ok(wire) => wire,
         Err(failure) => return driver.feed(Input::Failed { link, failure }),
     };
@@ -121,37 +132,43 @@ pub(crate) async fn ask(
     question: Question,
     patience: Duration,
 ) {
-    let talk = async {
-        let mut wire = connect(&driver, None, address, tls, false).await?;
-        let stream = Rc::clone(&wire.stream);
-        wire.send_head(&request).map_err(|error| io_failure(&error))?;
-        while !wire.flush().map_err(|error| io_failure(&error))? {
-            stream.writable().await.map_err(|error| io_failure(&error))?;
-        }
-        let mut reader = AnswerReader::new(question.clone());
-        let mut buffer = vec![0; 8192];
-        loop {
-            stream.readable().await.map_err(|error| io_failure(&error))?;
-            match wire.receive(&mut buffer) {
-                Ok(None) => {}
-                Ok(Some(0)) => break,
-                Ok(Some(count)) => {
-                    if reader.feed(&buffer[..count]) {
-                        break;
-                    }
-                }
-                // What came before the break may be all there is to say.
-                Err(_) => break,
-            }
-        }
-        Ok(reader)
-    };
-    let input = match tokio::time::timeout(patience, talk).await {
-        Ok(Ok(reader)) => Input::Answered { link, answer: driver.understand(&reader, &question) },
-        Ok(Err(failure)) => Input::Failed { link, failure },
-        Err(_) => Input::Failed { link, failure: Failure::TimedOut },
+    let mut reader = AnswerReader::new(question.clone());
+    let talk = talk(&driver, address, tls, &request, &mut reader);
+    let outcome = tokio::time::timeout(patience, talk).await.unwrap_or(Err(Failure::TimedOut));
+    let input = match outcome {
+        Err(failure) if !reader.has_begun() => Input::Failed { link, failure },
+        // What came before the end, however it came about, may be all there is to say.
+        Ok(()) | Err(_) => Input::Answered { link, answer: driver.understand(&reader, &question) },
     };
     driver.feed(input);
+}
+
+async fn talk(
+    driver: &Driver,
+    address: SocketAddr,
+    tls: Option<Tls>,
+    request: &[u8],
+    reader: &mut AnswerReader,
+) -> Result<(), Failure> {
+    let mut wire = connect(driver, None, address, tls).await?;
+    let stream = Rc::clone(&wire.stream);
+    wire.send_head(request).map_err(|error| io_failure(&error))?;
+    while !wire.flush().map_err(|error| io_failure(&error))? {
+        stream.writable().await.map_err(|error| io_failure(&error))?;
+    }
+    let mut buffer = vec![0; 8192];
+    loop {
+        // What TLS has decrypted already does not make the socket readable again.
+        match wire.receive(&mut buffer)? {
+            None => stream.readable().await.map_err(|error| io_failure(&error))?,
+            Some(0) => return Ok(()),
+            Some(count) => {
+                if reader.feed(&buffer[..count]) {
+                    return Ok(());
+                }
+            }
+        }
+    }
 }
 
 async fn connect(
@@ -159,10 +176,9 @@ async fn connect(
     source: Option<LinkId>,
     address: SocketAddr,
     tls: Option<Tls>,
-    is_source: bool,
 ) -> Result<Wire, Failure> {
     let stream = open(address).await.map_err(|error| io_failure(&error))?;
-    if is_source {
+    if source.is_some() {
         socket::prepare_source(&stream).map_err(|error| Failure::Local(error.to_string()))?;
     }
     if let Some(link) = source {

@@ -1,6 +1,7 @@
 //! `mainstay-air`: captures the programme, encodes it and keeps it on its mounts. It listens on one local socket and on no
 //! network.
 
+mod aside;
 mod clock;
 mod control;
 mod driver;
@@ -16,7 +17,7 @@ mod titles;
 mod tls;
 mod wire;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -63,26 +64,38 @@ fn main() -> ExitCode {
 
 fn run(config: &Path) -> anyhow::Result<()> {
     let settings = settings::load(config)?;
-    let log = log::start();
-    // Blocking threads look names up and open cards; a dead name server may hold several for seconds.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(16)
-        .thread_stack_size(256 * 1024)
-        .build()
-        .context("starting the runtime")?;
-    LocalSet::new().block_on(&runtime, on_air(config, settings, log))?;
-    // A name server that does not answer must not hold the end up.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    Ok(())
+    let log = log::start().context("starting the log's thread")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let outcome = LocalSet::new().block_on(&runtime, on_air(config, settings, log.clone()));
+    log.flush();
+    outcome
 }
 
-async fn on_air(config: &Path, settings: Settings, log: log::Ring) -> anyhow::Result<()> {
+async fn on_air(config: &Path, settings: Settings, log: log::Log) -> anyhow::Result<()> {
     // Signals first: one that comes during the start must end it in good order.
     let mut terminate = signal(SignalKind::terminate()).context("watching SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watching SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("watching SIGHUP")?;
     let places = settings.control.clone();
+    // Before any mount: a box that is on air already keeps its mounts.
+    let listener = match control::listen(&places.socket) {
+        Ok(listener) => Some(listener),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => anyhow::bail!(
+            "another mainstay-air answers at {}; two would fight for the mounts",
+            places.socket.display()
+        ),
+        // Being on air matters more than being asked.
+        Err(error) => {
+            tracing::error!(
+                alarm = true,
+                "no control socket at {}: {error}; on air without it. Set control.socket to a place this user may write",
+                places.socket.display()
+            );
+            None
+        }
+    };
+    let bound = listener.is_some();
     let (packets, inbox) = mpsc::channel(PACKET_QUEUE);
     let (titles, orders) = mpsc::channel(64);
     let driver = Driver::new(Judge::new(saved_time::load(&places.state)));
@@ -98,16 +111,8 @@ async fn on_air(config: &Path, settings: Settings, log: log::Ring) -> anyhow::Re
     tokio::task::spawn_local(titles::run(driver.clone(), orders));
     let station =
         Station::start(config.to_path_buf(), settings, sound, driver, titles, log, station::seed()?).await?;
-    match control::listen(&places.socket) {
-        Ok(listener) => {
-            tokio::task::spawn_local(control::serve(listener, Rc::clone(&station)));
-        }
-        // Being on air matters more than being asked.
-        Err(error) => tracing::error!(
-            alarm = true,
-            "no control socket at {}: {error}; on air without it. Set control.socket to a place this user may write",
-            places.socket.display()
-        ),
+    if let Some(listener) = listener {
+        tokio::task::spawn_local(control::serve(listener, Rc::clone(&station)));
     }
     tokio::task::spawn_local(saved_time::keep(places.state));
     tokio::task::spawn_local(watchdog());
@@ -130,7 +135,9 @@ async fn on_air(config: &Path, settings: Settings, log: log::Ring) -> anyhow::Re
     let signal = signals.await.context("waiting for signals")?;
     tracing::info!("ending: {signal}");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    let _ = std::fs::remove_file(&places.socket);
+    if bound {
+        let _ = std::fs::remove_file(&places.socket);
+    }
     Ok(())
 }
 
@@ -159,9 +166,16 @@ fn check(config: &Path) -> anyhow::Result<()> {
         settings.mounts.len(),
         settings.encoders.len()
     );
-    let Ok(stream) = UnixStream::connect(&settings.control.socket) else {
-        println!("no box runs at {}: a reload would interrupt nothing", settings.control.socket.display());
-        return Ok(());
+    let socket = settings.control.socket.display();
+    let stream = match UnixStream::connect(&settings.control.socket) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            println!("no box runs at {socket}: a reload would interrupt nothing");
+            return Ok(());
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("asking the box at {socket}; may this user?"));
+        }
     };
     stream.set_read_timeout(Some(Duration::from_secs(5))).context("setting a time-out")?;
     let path = std::path::absolute(config).context("finding the file's whole path")?.display().to_string();

@@ -15,7 +15,7 @@ pub(crate) struct Fixed {
 /// The box as it is now.
 pub(crate) fn snapshot(fixed: &Fixed, station: &str, sound: &Sound, driver: &Driver) -> Snapshot {
     let now = clock::now();
-    let input = sound.status().map_or_else(no_input, |status| status.report(now));
+    let input = sound.report(now).unwrap_or_else(no_input);
     let renditions = driver
         .encoded()
         .into_iter()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use units::WallTime;
 
+use crate::aside::aside;
 use crate::clock;
 
 /// The time saved in `state`, or zero.
@@ -16,8 +17,9 @@ pub(crate) fn load(state: &Path) -> u64 {
 pub(crate) async fn keep(state: PathBuf) {
     let mut complained = false;
     loop {
+        let folder = state.clone();
         if let WallTime::Unix(now) = clock::wall()
-            && let Err(error) = save(&state, now)
+            && let Some(Err(error)) = aside("save-time", move || save(&folder, now)).await
             && !std::mem::replace(&mut complained, true)
         {
             tracing::warn!(

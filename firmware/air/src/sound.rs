@@ -5,21 +5,21 @@
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use capture::{Capture, Next, PeriodKind, Status};
+use capture::{Capture, Next, PeriodKind};
 use programme::{Change, Meter, MeterConfig};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
-use units::snapshot::Levels;
-use units::{Dbfs, Frames, Instant, Rendition};
+use units::snapshot::{InputReport, InputState, Levels};
+use units::{Dbfs, Frames, Instant, Rendition, SampleRate};
 
+use crate::aside::aside;
 use crate::clock;
 use crate::driver::Driver;
-use crate::encoders::{Encoders, Packet};
+use crate::encoders::{Encoders, Packet, Prepared};
 
 /// The sound of the box; for the driver's thread only.
 pub(crate) struct Sound {
@@ -28,6 +28,8 @@ pub(crate) struct Sound {
     wanted: Cell<Instant>,
     /// The input is another one.
     changed: Notify,
+    /// Whoever changes the input holds this.
+    turn: tokio::sync::Mutex<()>,
 }
 
 struct State {
@@ -38,6 +40,8 @@ struct State {
     levels: Option<Levels>,
     levels_at: Instant,
     position: Frames,
+    /// When the newest frame of the programme was captured.
+    heard_at: Option<Instant>,
 }
 
 /// An input that runs, or silence in its place until it can be started again.
@@ -45,7 +49,17 @@ struct Running {
     config: capture::Config,
     capture: Capture,
     bell: Rc<AsyncFd<OwnedFd>>,
-    retry_at: Option<Instant>,
+    /// No period of it was taken yet.
+    is_new: bool,
+    kind: PeriodKind,
+    stands_in: Option<StandIn>,
+}
+
+/// Why silence stands in for an input, and when the input is tried again.
+struct StandIn {
+    since: Instant,
+    why: String,
+    retry_at: Instant,
 }
 
 impl Sound {
@@ -59,8 +73,14 @@ impl Sound {
             levels: None,
             levels_at: Instant::ZERO,
             position: Frames(0),
+            heard_at: None,
         };
-        Rc::new(Self { state: RefCell::new(state), wanted: Cell::new(Instant::ZERO), changed: Notify::new() })
+        Rc::new(Self {
+            state: RefCell::new(state),
+            wanted: Cell::new(Instant::ZERO),
+            changed: Notify::new(),
+            turn: tokio::sync::Mutex::new(()),
+        })
     }
 
     /// Takes periods for ever.
@@ -76,8 +96,9 @@ impl Sound {
                 ready = bell.readable() => match ready {
                     Ok(mut ready) => {
                         ready.clear_ready();
-                        if let Some(config) = self.take_periods() {
-                            self.stand_in(config).await;
+                        if let Some((config, why)) = self.take_periods() {
+                            let _turn = self.turn.lock().await;
+                            self.stand_in(config, why).await;
                         }
                     }
                     Err(error) => {
@@ -92,25 +113,15 @@ impl Sound {
 
     /// Changes the input. If the new one does not start, the old one goes on.
     pub(crate) async fn input(&self, config: Option<capture::Config>) -> anyhow::Result<()> {
-        let old = self.state.borrow_mut().input.take().map(|running| (running.config, running.capture));
-        let (old_config, old_capture) = old.unzip();
-        // The old one lets its card go first: the new one may be the same card.
+        let _turn = self.turn.lock().await;
         let outcome = match config {
             None => {
-                tokio::task::spawn_blocking(move || drop(old_capture))
-                    .await
-                    .context("closing the old input")?;
+                self.retire(self.state.borrow_mut().input.take());
                 Ok(())
             }
-            Some(config) => self.start(config, old_capture).await,
+            Some(config) if self.holds_the_card_of(&config) => self.swap(config).await,
+            Some(config) => open(config, None).await.map(|running| self.install(running)),
         };
-        if outcome.is_err()
-            && let Some(old) = old_config
-            && let Err(error) = self.start(old.clone(), None).await
-        {
-            tracing::error!(alarm = true, "the old input does not start again either: {error:#}");
-            self.stand_in(old).await;
-        }
         self.changed.notify_one();
         outcome.context("the input cannot be used")
     }
@@ -121,11 +132,15 @@ impl Sound {
         state.renew_meter();
     }
 
-    /// Changes the renditions. On an error nothing has changed.
-    pub(crate) fn encoders(&self, wanted: &[(Rendition, encode::Options)]) -> anyhow::Result<()> {
-        let mut state = self.state.borrow_mut();
-        let position = state.position;
-        state.encoders.change(wanted, position).context("a rendition cannot be encoded")
+    /// Makes the encoders of `wanted` that are not there yet; nothing changes.
+    pub(crate) fn prepare(&self, wanted: &[(Rendition, encode::Options)]) -> anyhow::Result<Prepared> {
+        self.state.borrow().encoders.prepare(wanted).context("a rendition cannot be encoded")
+    }
+
+    /// From now on `wanted` is encoded; `prepared` comes from [`Sound::prepare`] with the same list.
+    pub(crate) fn commit(&self, wanted: &[(Rendition, encode::Options)], prepared: Prepared) {
+        let state = &mut *self.state.borrow_mut();
+        state.encoders.commit(wanted, prepared, state.position);
     }
 
     /// The newest levels. Asking keeps them coming for a second.
@@ -134,39 +149,54 @@ impl Sound {
         self.state.borrow().levels.clone()
     }
 
-    pub(crate) fn status(&self) -> Option<Arc<Status>> {
-        self.state.borrow().input.as_ref().map(|input| input.capture.status())
+    /// The input as people see it.
+    pub(crate) fn report(&self, now: Instant) -> Option<InputReport> {
+        let state = self.state.borrow();
+        let input = state.input.as_ref()?;
+        let mut report = input.capture.status().report(now);
+        if let Some(stand_in) = &input.stands_in {
+            report.name = format!("{:?}", input.config.input);
+            report.state = InputState::Lost { since: stand_in.since, why: stand_in.why.clone() };
+        }
+        Some(report)
     }
 
-    /// Takes every period that is there. Returns the input that ended, if it did.
-    fn take_periods(&self) -> Option<capture::Config> {
+    /// Takes every period that is there. Returns the input that ended, if it did, and why.
+    fn take_periods(&self) -> Option<(capture::Config, String)> {
         let state = &mut *self.state.borrow_mut();
         let input = state.input.as_mut()?;
-        let channels = input.config.pick.channels().count();
+        let (rate, channels) = (input.config.rate, input.config.pick.channels().count());
+        let mut turned = false;
         loop {
             match input.capture.poll() {
                 Next::Period(period) => {
+                    let frames = Frames((period.samples.len() / channels) as u64);
+                    if std::mem::replace(&mut input.is_new, false) {
+                        let began = period.stamp - frames.duration(rate);
+                        let missing = missing(state.heard_at, began, rate);
+                        state.encoders.encode(&vec![0.0; missing.0 as usize * channels]);
+                        state.position += missing;
+                    }
                     let changes =
                         state.meter.as_mut().map(|meter| meter.feed(period.samples)).unwrap_or_default();
                     state.encoders.encode(period.samples);
-                    state.position += Frames((period.samples.len() / channels) as u64);
-                    // Silence that stands in for a lost card is said by the capture's own state.
-                    if period.kind == PeriodKind::Sound {
-                        say(&changes, input.config.rate);
-                    }
+                    state.position += frames;
+                    state.heard_at = Some(period.stamp);
+                    turned |= std::mem::replace(&mut input.kind, period.kind) != period.kind;
+                    say(&changes, rate);
                 }
                 Next::Nothing => break,
                 Next::Ended(error) => {
-                    tracing::error!(
-                        alarm = true,
-                        "the input ended: {}; silence stands in for it",
-                        chain(&error)
-                    );
-                    return state.input.take().map(|input| input.config);
+                    let why = chain(&error);
+                    tracing::error!(alarm = true, "the input ended: {why}; silence stands in for it");
+                    return state.input.take().map(|input| (input.config, why));
                 }
             }
         }
         let now = clock::now();
+        if turned {
+            say_turn(&input.capture.status().report(now), input.kind);
+        }
         if now.since(self.wanted.get()) <= LOOKED_AT && now.since(state.levels_at) >= LEVELS_PACE {
             state.levels_at = now;
             state.levels = state.meter.as_mut().and_then(Meter::levels);
@@ -174,45 +204,71 @@ impl Sound {
         None
     }
 
-    /// Opens a card, a file or a tone, which may take its time: on another thread.
-    async fn start(&self, config: capture::Config, old: Option<Capture>) -> anyhow::Result<()> {
-        let wanted = config.clone();
-        let start = move || {
-            drop(old);
-            capture::start(wanted)
-        };
-        let capture = tokio::task::spawn_blocking(start).await.context("opening the input")??;
-        for warning in capture.warnings() {
-            tracing::warn!("{warning}");
+    /// Whether the running input is the very card that `config` names: then it must be closed before it can be opened.
+    fn holds_the_card_of(&self, config: &capture::Config) -> bool {
+        match (&self.state.borrow().input, &config.input) {
+            (Some(Running { config: old, .. }), capture::Input::Alsa { device, .. }) => {
+                matches!(&old.input, capture::Input::Alsa { device: held, .. } if held == device)
+            }
+            (Some(_) | None, _) => false,
         }
-        let bell = capture.bell().try_clone_to_owned().context("hearing the capture's bell")?;
-        #[expect(unsafe_code, reason = "tokio cannot see that a descriptor stays the same one")]
-        // SAFETY: an `OwnedFd` names one open descriptor until it is dropped, which `AsyncFd` does after deregistering it.
-        let bell = unsafe { AsyncFd::register_with_interest(bell, Interest::READABLE) };
-        let bell = bell.context("hearing the capture's bell")?;
+    }
+
+    /// Opens the same card with other parameters, or with the old ones again.
+    async fn swap(&self, config: capture::Config) -> anyhow::Result<()> {
+        let Some(old) = self.state.borrow_mut().input.take() else { return Ok(()) };
+        let outcome = open(config, Some(old.capture)).await;
+        match outcome {
+            Ok(running) => {
+                self.install(running);
+                Ok(())
+            }
+            Err(refused) => {
+                match open(old.config.clone(), None).await {
+                    Ok(running) => self.install(running),
+                    Err(error) => {
+                        tracing::error!(alarm = true, "the old input does not start again either: {error:#}");
+                        self.stand_in(old.config, format!("{error:#}")).await;
+                    }
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    /// The input is this one from now on.
+    fn install(&self, running: Running) {
         let mut state = self.state.borrow_mut();
-        state.input = Some(Running { config, capture, bell: Rc::new(bell), retry_at: None });
+        let old = state.input.replace(running);
         state.renew_meter();
         drop(state);
+        self.retire(old);
         // What came before the bell was hung is there to be taken; the look arms the bell.
-        if let Some(config) = self.take_periods() {
-            anyhow::bail!("{:?} ended as soon as it began", config.input);
+        if let Some((_, why)) = self.take_periods() {
+            tracing::error!(alarm = true, "the input ended as soon as it began: {why}");
         }
-        Ok(())
+        self.changed.notify_one();
+    }
+
+    /// Closing a card may take its time.
+    fn retire(&self, old: Option<Running>) {
+        if let Some(Running { capture, .. }) = old {
+            tokio::task::spawn_local(aside("close-input", move || drop(capture)));
+        }
     }
 
     /// Keeps the clock with silence where an input should be: mounts and listeners stay.
-    async fn stand_in(&self, config: capture::Config) {
+    async fn stand_in(&self, config: capture::Config, why: String) {
         let silence = capture::Config {
             input: capture::Input::Tone { hz: 1000.0, level: Dbfs::FLOOR },
             ..config.clone()
         };
-        match self.start(silence, None).await {
-            Ok(()) => {
-                if let Some(input) = &mut self.state.borrow_mut().input {
-                    input.config = config;
-                    input.retry_at = Some(clock::now() + RETRY);
-                }
+        match open(silence, None).await {
+            Ok(mut running) => {
+                let now = clock::now();
+                running.config = config;
+                running.stands_in = Some(StandIn { since: now, why, retry_at: now + RETRY });
+                self.install(running);
             }
             Err(error) => tracing::error!(alarm = true, "not even silence can be made: {error:#}"),
         }
@@ -224,19 +280,48 @@ impl Sound {
             let mut state = self.state.borrow_mut();
             let now = clock::now();
             match &mut state.input {
-                Some(input) if input.retry_at.is_some_and(|at| at <= now) => {
-                    input.retry_at = Some(now + RETRY);
-                    Some(input.config.clone())
+                Some(Running { config, stands_in: Some(stand_in), .. }) if stand_in.retry_at <= now => {
+                    stand_in.retry_at = now + RETRY;
+                    Some(config.clone())
                 }
                 Some(_) | None => None,
             }
         };
+        // While a reload changes the input, it is the reload's business.
         if let Some(config) = due
-            && self.start(config, None).await.is_ok()
+            && let Ok(_turn) = self.turn.try_lock()
+            && let Ok(running) = open(config, None).await
         {
+            self.install(running);
             tracing::info!("the input is back");
         }
     }
+}
+
+/// Opens a card, a file or a tone after closing `old`, aside.
+async fn open(config: capture::Config, old: Option<Capture>) -> anyhow::Result<Running> {
+    let wanted = config.clone();
+    let start = move || {
+        drop(old);
+        capture::start(wanted)
+    };
+    let capture = aside("open-input", start).await.context("no thread to open the input with")??;
+    for warning in capture.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let bell = capture.bell().try_clone_to_owned().context("hearing the capture's bell")?;
+    #[expect(unsafe_code, reason = "tokio cannot see that a descriptor stays the same one")]
+    // SAFETY: an `OwnedFd` names one open descriptor until it is dropped, which `AsyncFd` does after deregistering it.
+    let bell = unsafe { AsyncFd::register_with_interest(bell, Interest::READABLE) };
+    let bell = Rc::new(bell.context("hearing the capture's bell")?);
+    Ok(Running { config, capture, bell, is_new: true, kind: PeriodKind::Sound, stands_in: None })
+}
+
+/// How many frames passed between one input's last and the next one's first: they become silence, so that the programme's
+/// clock holds. After a long while without input there is no clock to hold.
+fn missing(heard_at: Option<Instant>, began: Instant, rate: SampleRate) -> Frames {
+    let gap = heard_at.map_or(Duration::ZERO, |heard_at| began.since(heard_at));
+    if gap > LONGEST_SWAP { Frames(0) } else { Frames::in_span(gap, rate) }
 }
 
 impl State {
@@ -254,10 +339,30 @@ impl State {
 }
 
 const RETRY: Duration = Duration::from_secs(2);
+const LONGEST_SWAP: Duration = Duration::from_secs(10);
 const LOOKED_AT: Duration = Duration::from_secs(1);
 const LEVELS_PACE: Duration = Duration::from_millis(90);
 
-fn say(changes: &[Change], rate: units::SampleRate) {
+/// The sound went, or is back.
+fn say_turn(report: &InputReport, kind: PeriodKind) {
+    match (kind, &report.state) {
+        (PeriodKind::Sound, _) => {
+            tracing::info!(gaps = report.gaps, gap_frames = report.gap_frames.0, "the input delivers sound");
+        }
+        (PeriodKind::Silence, InputState::Lost { why, .. }) => {
+            tracing::error!(alarm = true, "{}: {why}; silence stands in for it", report.name);
+        }
+        (PeriodKind::Silence, InputState::Starting | InputState::Capturing) => {
+            tracing::warn!(
+                gaps = report.gaps,
+                xruns = report.xruns,
+                "frames were missed; silence stands in for them"
+            );
+        }
+    }
+}
+
+fn say(changes: &[Change], rate: SampleRate) {
     for change in changes {
         match change {
             Change::SilenceBegan { after } => {
@@ -286,4 +391,23 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_between_two_inputs_is_counted_to_the_frame() {
+        let rate = SampleRate::Hz48000;
+        let heard = Instant::from_millis(10_000);
+        assert_eq!(missing(Some(heard), heard + Duration::from_millis(250), rate), Frames(12_000));
+        assert_eq!(missing(Some(heard), heard - Duration::from_millis(5), rate), Frames(0), "they overlap");
+        assert_eq!(missing(None, heard, rate), Frames(0), "the first input");
+        assert_eq!(
+            missing(Some(heard), heard + Duration::from_secs(3600), rate),
+            Frames(0),
+            "no clock to hold"
+        );
+    }
 }

@@ -11,8 +11,9 @@ use settings::Settings;
 use tokio::sync::mpsc;
 use units::snapshot::{Command, Reply};
 
+use crate::aside::aside;
 use crate::driver::Driver;
-use crate::log::Ring;
+use crate::log::Log;
 use crate::report::{Fixed, snapshot};
 use crate::sound::Sound;
 use crate::titles;
@@ -24,7 +25,7 @@ pub(crate) struct Station {
     sound: Rc<Sound>,
     driver: Driver,
     titles: mpsc::Sender<titles::Order>,
-    log: Ring,
+    log: Log,
     fixed: Fixed,
     seed: u64,
     /// Reloads come one after the other.
@@ -39,7 +40,7 @@ impl Station {
         sound: Rc<Sound>,
         driver: Driver,
         titles: mpsc::Sender<titles::Order>,
-        log: Ring,
+        log: Log,
         seed: u64,
     ) -> anyhow::Result<Rc<Self>> {
         let fixed = Fixed { started: crate::clock::now() };
@@ -47,7 +48,8 @@ impl Station {
         let station = Self { path, settings, sound, driver, titles, log, fixed, seed, reloading };
         let settings = station.settings.borrow().clone();
         station.driver.configure(station.delivery_config(&settings));
-        station.sound.encoders(&settings.encoders)?;
+        let encoders = station.sound.prepare(&settings.encoders)?;
+        station.sound.commit(&settings.encoders, encoders);
         station.sound.meter(settings.levels);
         station.retitle(&settings);
         station.sound.input(settings.input).await?;
@@ -73,9 +75,9 @@ impl Station {
                 Ok(changes) => Reply::Done { changes },
                 Err(error) => Reply::Refused { why: format!("{error:#}") },
             },
-            Command::Check { path } => match settings::load(&PathBuf::from(path)) {
+            Command::Check { path } => match load(PathBuf::from(path)).await {
                 Ok(new) => Reply::Done { changes: self.interruptions(&new) },
-                Err(refusals) => Reply::Refused { why: refusals.to_string() },
+                Err(error) => Reply::Refused { why: format!("{error:#}") },
             },
             Command::Log { lines } => Reply::Log { lines: self.log.newest(lines as usize) },
             Command::Events => match serde_json::to_string(&self.driver.recording()) {
@@ -88,20 +90,15 @@ impl Station {
     /// Reads the settings again. Refused ones change nothing on air.
     pub(crate) async fn reload(&self) -> anyhow::Result<Vec<String>> {
         let _turn = self.reloading.lock().await;
-        let new = settings::load(&self.path)?;
+        let new = load(self.path.clone()).await?;
         let changes = self.interruptions(&new);
         let old = self.settings.borrow().clone();
-        // What can be refused comes first; each step that fails takes the ones before it back.
-        let mut wanted = new.encoders.clone();
-        wanted.extend(old.encoders.iter().filter(|encoder| !new.encoders.contains(encoder)));
-        self.sound.encoders(&wanted)?;
-        if new.input != old.input
-            && let Err(error) = self.sound.input(new.input.clone()).await
-        {
-            self.sound.encoders(&old.encoders)?;
-            return Err(error);
+        // What can be refused comes first: nothing has changed until all of it is ready.
+        let encoders = self.sound.prepare(&new.encoders)?;
+        if new.input != old.input {
+            self.sound.input(new.input.clone()).await?;
         }
-        self.sound.encoders(&new.encoders)?;
+        self.sound.commit(&new.encoders, encoders);
         if new.levels != old.levels {
             self.sound.meter(new.levels);
         }
@@ -137,6 +134,12 @@ impl Station {
             mounts: settings.mounts.clone(),
         }
     }
+}
+
+/// Reads settings aside: they may lie on a share that hangs.
+async fn load(path: PathBuf) -> anyhow::Result<Settings> {
+    let read = aside("settings", move || settings::load(&path)).await;
+    Ok(read.context("no thread to read the settings with")??)
 }
 
 /// A seed that is another on every box and every start.

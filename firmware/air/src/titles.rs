@@ -1,10 +1,13 @@
 //! The edge of titles: a watched file and the CLI in, delivery out. What a title is decides `programme`.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use delivery::Input;
-use programme::{FileWatch, Stamp, Titles, Verdict, decode};
+use programme::{FileWatch, Stamp, TitleConfig, Titles, Verdict, decode};
 use settings::{TitleFile, TitleSettings};
 use tokio::sync::mpsc;
 
@@ -22,32 +25,79 @@ pub(crate) enum Order {
 
 /// Runs until the other end of `orders` is gone.
 pub(crate) async fn run(driver: Driver, mut orders: mpsc::Receiver<Order>) {
-    let mut state = State { titles: None, file: None };
+    let (offer, mut offers) = mpsc::channel(16);
+    let mut titles: Option<Titles> = None;
+    // Dropping it ends the thread that watches the old file.
+    let mut watching = None;
     loop {
         let now = clock::now();
-        if let Some(title) = state.titles.as_mut().and_then(|titles| titles.poll(now)) {
+        if let Some(title) = titles.as_mut().and_then(|titles| titles.poll(now)) {
             driver.feed(Input::Title(title));
             continue;
         }
-        let due = state.titles.as_ref().and_then(Titles::next_wakeup);
-        let look = state.file.as_ref().map(|_| now + LOOK);
-        let wakeup = match (due, look) {
-            (Some(due), Some(look)) => Some(due.min(look)),
-            (due, look) => due.or(look),
-        };
+        let due = titles.as_ref().and_then(Titles::next_wakeup);
         tokio::select! {
             order = orders.recv() => match order {
                 None => return,
-                Some(order) => state.obey(order),
+                Some(Order::Set(text)) => {
+                    if let Some(titles) = &mut titles {
+                        titles.set(clock::now(), &text);
+                    }
+                }
+                Some(Order::Settings(settings)) => {
+                    watching = settings.file.clone().and_then(|file| watch(file, offer.clone()));
+                    titles = renewed(titles.as_ref(), settings.config);
+                }
             },
-            () = sleep(wakeup) => state.look(),
+            Some(text) = offers.recv() => {
+                // A file that is not watched any more may have had one last word.
+                if let (Some(titles), Some(_)) = (&mut titles, &watching) {
+                    titles.offer(clock::now(), &text);
+                }
+            }
+            () = sleep(due) => {}
         }
     }
 }
 
-struct State {
-    titles: Option<Titles>,
-    file: Option<Watched>,
+/// Titles by new rules. What is on air stays until the next title; the default shows until there is one.
+fn renewed(old: Option<&Titles>, config: TitleConfig) -> Option<Titles> {
+    match Titles::new(config) {
+        Ok(mut titles) => {
+            match old.and_then(Titles::on_air) {
+                Some(on_air) => titles.set(clock::now(), on_air),
+                None => titles.offer(clock::now(), ""),
+            }
+            Some(titles)
+        }
+        Err(error) => {
+            tracing::error!("titles: {}", chain(&error));
+            None
+        }
+    }
+}
+
+/// Watches a file on a thread of its own, which may hang with the share that the file lies on. It ends when the returned
+/// end of its channel is dropped.
+fn watch(file: TitleFile, offer: mpsc::Sender<String>) -> Option<std::sync::mpsc::Sender<()>> {
+    let (stay, gone) = std::sync::mpsc::channel::<()>();
+    let look = move || {
+        let mut state = Watched { file, watch: FileWatch::new(), complained: false };
+        while gone.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            if let Some(text) = state.look()
+                && offer.blocking_send(text).is_err()
+            {
+                return;
+            }
+        }
+    };
+    match std::thread::Builder::new().name("title-file".to_string()).stack_size(128 * 1024).spawn(look) {
+        Ok(_) => Some(stay),
+        Err(error) => {
+            tracing::error!("no thread to watch the title file with: {error}");
+            None
+        }
+    }
 }
 
 struct Watched {
@@ -57,51 +107,26 @@ struct Watched {
     complained: bool,
 }
 
-impl State {
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Set(text) => {
-                if let Some(titles) = &mut self.titles {
-                    titles.set(clock::now(), &text);
-                }
-            }
-            Order::Settings(settings) => {
-                self.file = settings.file.clone().map(|file| Watched {
-                    file,
-                    watch: FileWatch::new(),
-                    complained: false,
-                });
-                match Titles::new(settings.config) {
-                    Ok(mut titles) => {
-                        // The default shows until something else does.
-                        titles.offer(clock::now(), "");
-                        self.titles = Some(titles);
-                    }
-                    Err(error) => tracing::error!("titles: {}", chain(&error)),
-                }
-            }
-        }
-    }
-
-    fn look(&mut self) {
-        let (Some(titles), Some(watched)) = (&mut self.titles, &mut self.file) else { return };
-        let now = clock::now();
-        let Ok(meta) = std::fs::metadata(&watched.file.path) else {
-            watched.watch.gone();
-            return;
+impl Watched {
+    /// The file's text, if it is new and whole.
+    fn look(&mut self) -> Option<String> {
+        let Ok(meta) = std::fs::metadata(&self.file.path) else {
+            self.watch.gone();
+            return None;
         };
         let mtime_ns = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-        match watched.watch.saw(now, Stamp { mtime_ns, len: meta.len() }) {
-            Verdict::Unchanged | Verdict::Wait { .. } => {}
-            Verdict::Read => match read(&watched.file) {
+        match self.watch.saw(clock::now(), Stamp { mtime_ns, len: meta.len() }) {
+            Verdict::Unchanged | Verdict::Wait { .. } => None,
+            Verdict::Read => match read(&self.file) {
                 Ok(text) => {
-                    watched.complained = false;
-                    titles.offer(now, &text);
+                    self.complained = false;
+                    Some(text)
                 }
                 Err(why) => {
-                    if !std::mem::replace(&mut watched.complained, true) {
-                        tracing::warn!("title file {}: {why}", watched.file.path.display());
+                    if !std::mem::replace(&mut self.complained, true) {
+                        tracing::warn!("title file {}: {why}", self.file.path.display());
                     }
+                    None
                 }
             },
         }
@@ -109,9 +134,13 @@ impl State {
 }
 
 fn read(file: &TitleFile) -> Result<String, String> {
-    use std::io::Read as _;
     let mut bytes = Vec::new();
-    let opened = std::fs::File::open(&file.path).map_err(|error| error.to_string())?;
+    // A pipe would be waited for.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&file.path);
+    let opened = opened.map_err(|error| error.to_string())?;
+    if !opened.metadata().is_ok_and(|meta| meta.is_file()) {
+        return Err("it is no ordinary file".to_string());
+    }
     opened.take(MOST).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     decode(&bytes, file.encoding).map_err(|error| chain(&error))
 }

@@ -54,7 +54,7 @@ impl Judge {
                     let _ = roots.add(certificate);
                 }
                 if roots.is_empty() {
-                    return Err(Failure::Local(format!(
+                    return Err(Failure::BadCertificate(format!(
                         "{path} holds no certificate that can be an authority"
                     )));
                 }
@@ -88,8 +88,8 @@ impl Judge {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
-            return Err(Failure::Local(
-                "there are no system certificates; install ca-certificates".to_string(),
+            return Err(Failure::BadCertificate(
+                "this machine has no system certificates; install ca-certificates".to_string(),
             ));
         }
         Ok(Arc::clone(self.system.insert(Arc::new(roots))))
@@ -114,6 +114,10 @@ pub(crate) fn failure(error: &Error) -> Failure {
         ) => Failure::WrongName,
         Error::InvalidCertificate(error) if is_date(error) => Failure::WrongDate,
         Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => Failure::PinMismatch,
+        Error::InvalidCertificate(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+            Failure::BadCertificate("it is an authority's own certificate; pin it (tls.pin)".to_string())
+        }
+        Error::InvalidCertificate(error) => Failure::BadCertificate(error.to_string()),
         other => Failure::Tls(other.to_string()),
     }
 }

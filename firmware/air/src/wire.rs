@@ -414,6 +414,6 @@ mod tests {
             trust: Trust::Authority { path: "empty.pem".to_string(), pem: String::new() },
         };
         let outcome = Judge::new(0).open(&authority);
-        assert!(matches!(outcome, Err(Failure::Local(why)) if why.contains("empty.pem")));
+        assert!(matches!(outcome, Err(Failure::BadCertificate(why)) if why.contains("empty.pem")));
     }
 }

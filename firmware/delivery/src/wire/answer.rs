@@ -47,6 +47,12 @@ impl AnswerReader {
         length.is_some_and(|length| self.seen.len() - head >= length)
     }
 
+    /// Whether anything came at all.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !self.seen.is_empty()
+    }
+
     /// What the bytes so far mean. A probe is looked for in `backlog`, the bytes of its rendition.
     #[must_use]
     pub fn answer(&self, backlog: Option<&Backlog>) -> Answer {
