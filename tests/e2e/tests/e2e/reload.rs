@@ -7,7 +7,7 @@ use mainstay_e2e::daemon::Daemon;
 use mainstay_e2e::icecast::Headend;
 use mainstay_e2e::listener::Listener;
 use mainstay_e2e::proof::{hear, unbroken};
-use mainstay_e2e::settings::{Mount, Output, Settings};
+use mainstay_e2e::settings::{Input, Mount, Output, Settings};
 use nix::sys::signal::Signal;
 use units::Codec;
 use units::snapshot::{MountState, Role};
@@ -68,6 +68,14 @@ fn a_reload_touches_only_what_changed() -> Result<()> {
     let said =
         format!("{}{}", String::from_utf8_lossy(&refused.stdout), String::from_utf8_lossy(&refused.stderr));
     ensure!(!refused.status.success() && said.contains("codec"), "{said}");
+    // An input that does not start is found out while the old one goes on: the witness would hear the seam.
+    let mut deaf = settings.clone();
+    deaf.input = Input::File(daemon.folder().join("absent.wav"));
+    daemon.rewrite(&deaf)?;
+    let refused = daemon.cli(&["reload"])?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && said.contains("absent.wav"), "{said}");
+    daemon.rewrite(&wrong)?;
     daemon.process().signal(Signal::SIGHUP)?;
     hear(&witness, &kept.rendition(), 8)?;
     let after = daemon.status()?;

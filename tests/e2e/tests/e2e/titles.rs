@@ -60,3 +60,21 @@ fn a_title_file_is_followed_whatever_its_encoding() -> Result<()> {
     })?;
     Ok(())
 }
+
+#[test]
+fn a_title_file_that_nobody_can_read_holds_nothing_up() -> Result<()> {
+    let server = Headend::default().start()?;
+    let (folder, input) = metronome()?;
+    let file = folder.path().join("pipe");
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU)?;
+    let settings = Settings { title_file: Some(file), ..Settings::new(input, Output::live(&server)) };
+    let daemon = Daemon::start(&settings)?;
+    daemon.wait_until_verified(SOON)?;
+    mainstay_e2e::wait::until("the pipe is complained of", SOON, || {
+        let log = daemon.log();
+        if log.contains("no ordinary file") { Ok(()) } else { Err(log) }
+    })?;
+    let listeners = joined(&server)?;
+    ensure!(daemon.cli(&["title", "By hand"])?.status.success());
+    everybody_is_told(&listeners, "By hand")
+}
