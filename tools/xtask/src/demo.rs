@@ -66,7 +66,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             bail!("not on air after {} s\n{}\n{}", PATIENCE.as_secs(), daemon::in_short(&status), box_.log());
         }
         if table.is_none() && start.elapsed() >= next_line {
-            println!("{:>4} s  {}", start.elapsed().as_secs(), daemon::in_short(&status));
+            println!("after {} s:", start.elapsed().as_secs());
+            println!("{}", String::from_utf8_lossy(&box_.cli(&["status"])?.stdout));
             next_line += LINE_EVERY;
         }
         wait::pause(Duration::from_millis(100));

@@ -115,7 +115,7 @@ const HEAD_ENOUGH: usize = 16 * 1024;
 /// A probe listens to so many bytes: eight of the server's blocks.
 const PROBE_ENOUGH: usize = 12 * 1024;
 
-/// So many bytes in a row are ours or they are not: more than any header or silent packet repeats.
+/// So many bytes in a row are ours or they are not. Coded silence, which repeats itself, proves nothing: [`Backlog::find`].
 const NEEDLE: usize = 512;
 
 #[cfg(test)]
