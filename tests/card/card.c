@@ -47,6 +47,7 @@ struct card {
 	const int16_t *programme;  /* the raw file, or NULL for the counter */
 	size_t programme_bytes;
 	int64_t programme_frames;
+	size_t let_go_until;
 
 	/* The run: frames first .. first+taken-1 of the grid went to the reader. */
 	int running;
@@ -79,6 +80,8 @@ static __int128 frames_per_1e15_ns(const struct card *card)
 }
 
 #define NS_SCALE ((__int128)1000000000 * 1000000)
+/* A whole number of pages. */
+#define LET_GO ((size_t)256 * 1024)
 
 /* How many frames of the grid were converted until `ns`. */
 static int64_t frames_until(const struct card *card, int64_t ns)
@@ -257,6 +260,20 @@ static snd_pcm_sframes_t card_pointer(snd_pcm_ioplug_t *io)
 	return (card->taken + frames) % (int64_t)io->buffer_size;
 }
 
+/* The programme's pages count as memory of whoever captures: those behind are let go, a quarter megabyte at a time. */
+static void let_go(struct card *card, int64_t at)
+{
+	size_t here = (size_t)at * 4;
+	size_t from = card->let_go_until;
+	if (here < from)
+		from = card->let_go_until = 0;
+	if (here - from < LET_GO)
+		return;
+	size_t until = here / LET_GO * LET_GO;
+	madvise((char *)card->programme + from, until - from, MADV_DONTNEED);
+	card->let_go_until = until;
+}
+
 static snd_pcm_sframes_t card_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas,
 				       snd_pcm_uframes_t offset, snd_pcm_uframes_t size)
 {
@@ -276,6 +293,7 @@ static snd_pcm_sframes_t card_transfer(snd_pcm_ioplug_t *io, const snd_pcm_chann
 			memcpy(out + 4 * done, card->programme + 2 * at, 4 * run);
 			done += run;
 		}
+		let_go(card, (n + (int64_t)size) % card->programme_frames);
 	} else {
 		for (snd_pcm_uframes_t i = 0; i < size; i++) {
 			uint32_t sample[2] = { 0, 0 };

@@ -154,7 +154,12 @@ impl Settings {
     pub fn toml(&self, folder: &Path) -> String {
         let mut text = String::from("version = 1\n\n[station]\nname = \"Radio Loopback\"\n\n[input]\n");
         match &self.input {
-            Input::Alsa(name) | Input::Card { pcm: name, .. } => line(&mut text, "alsa", name),
+            Input::Alsa(name) => line(&mut text, "alsa", name),
+            Input::Card { pcm, .. } => {
+                line(&mut text, "alsa", pcm);
+                // What its programme is made of, and what peers on the same card open: the card converts nothing.
+                line(&mut text, "format", "s16");
+            }
             Input::File(path) => line(&mut text, "file", &path.display().to_string()),
             Input::Tone(hertz) => {
                 line(&mut text, "tone", &format!("{hertz} Hz"));

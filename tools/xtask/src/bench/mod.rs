@@ -52,6 +52,9 @@ pub(crate) struct Arguments {
     /// Measure only these
     #[arg(long, value_delimiter = ',', value_enum)]
     only: Vec<Part>,
+    /// Of the contenders, only those whose name in the table holds one of these words
+    #[arg(long, value_delimiter = ',')]
+    who: Vec<String>,
 }
 
 /// Parts of the bench.
@@ -79,8 +82,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let watch = Watch { span: Duration::from_secs(arguments.seconds), interrupt: &interrupt };
     let (stage, programme) = stage()?;
     let mut results = Results { rounds: arguments.rounds, seconds: arguments.seconds, ..Results::default() };
+    let mut contenders = Contender::ALL.to_vec();
+    contenders.retain(|contender| {
+        arguments.who.is_empty() || arguments.who.iter().any(|word| contender.name().contains(word.as_str()))
+    });
     if wanted(Part::Contenders) {
-        results.contenders = Contender::ALL.map(|contender| (contender.name(), Vec::new())).into();
+        results.contenders = contenders.iter().map(|contender| (contender.name(), Vec::new())).collect();
     }
     if wanted(Part::Mounts) {
         results.mounts = MOUNTS.map(|count| (count, Vec::new())).into();
@@ -88,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for round in 1..=arguments.rounds {
         let say = |what: &str| eprintln!("round {round} of {}: {what}", arguments.rounds);
         for (index, ((name, turns), contender)) in
-            results.contenders.iter_mut().zip(Contender::ALL).enumerate()
+            results.contenders.iter_mut().zip(contenders.iter().copied()).enumerate()
         {
             say(name);
             let mount = format!("/turn-{round}-{index}");
