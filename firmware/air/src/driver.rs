@@ -3,19 +3,21 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
-use delivery::event::{Answer, Failure, Question, Tls, Transition};
+use delivery::event::{Answer, Failure, Question, RenditionId, Telling, Tls, Transition, UplinkId};
 use delivery::recording::{Recorder, Recording};
-use delivery::wire::AnswerReader;
+use delivery::wire::{AnswerReader, ListenReader, Piece};
 use delivery::{Backlog, Config, Delivery, Input, LinkId, Output};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use units::snapshot::OutputReport;
 use units::{Frames, Instant, Rendition};
 
 use crate::clock;
-use crate::link::{self, Source};
+use crate::link::{self, Source, Way};
 use crate::tls::{Judge, Opening};
 use crate::wire::io_failure;
 
@@ -35,6 +37,10 @@ struct State {
     backlogs: Vec<Backlog>,
     sources: HashMap<LinkId, Rc<Source>>,
     tasks: HashMap<LinkId, AbortHandle>,
+    /// Questions whose connection waits for the request.
+    requests: HashMap<LinkId, oneshot::Sender<Vec<u8>>>,
+    /// Network interfaces of the uplinks.
+    interfaces: Vec<String>,
     /// Names being looked up, and who asked.
     names: HashMap<String, Vec<LinkId>>,
     judge: Judge,
@@ -60,6 +66,8 @@ impl Driver {
             backlogs: Vec::new(),
             sources: HashMap::new(),
             tasks: HashMap::new(),
+            requests: HashMap::new(),
+            interfaces: Vec::new(),
             names: HashMap::new(),
             judge,
             armed: None,
@@ -96,6 +104,8 @@ impl Driver {
     }
 
     pub(crate) fn configure(&self, config: Config) {
+        self.0.state.borrow_mut().interfaces =
+            config.uplinks.iter().map(|uplink| uplink.interface.clone()).collect();
         self.feed(Input::Configure(Box::new(config)));
         let mut state = self.0.state.borrow_mut();
         let State { core, backlogs, packets, .. } = &mut *state;
@@ -106,7 +116,7 @@ impl Driver {
     }
 
     /// One packet of a rendition. Packets of renditions that no mount carries are dropped.
-    pub(crate) fn packet(&self, rendition: &Rendition, bytes: &[u8], frames: Frames) {
+    pub(crate) fn packet(&self, rendition: &Rendition, bytes: &[u8], frames: Frames, entry: bool) {
         let produced = {
             let mut state = self.0.state.borrow_mut();
             let Some(id) = state.core.rendition(rendition) else { return };
@@ -114,7 +124,7 @@ impl Driver {
             let Some(backlog) = state.backlogs.get_mut(place) else { return };
             let end = backlog.push(bytes);
             state.packets[place] += 1;
-            Input::Produced { rendition: id, end, frames }
+            Input::Produced { rendition: id, end, frames, entry }
         };
         self.feed(produced);
     }
@@ -159,9 +169,24 @@ impl Driver {
         let state = self.0.state.borrow();
         let backlog = match question {
             Question::Probe { rendition } => state.backlogs.get(usize::from(rendition.0)),
-            Question::Title | Question::Status { .. } => None,
+            Question::Title | Question::Status { .. } | Question::Source { .. } | Question::Evict => None,
         };
         reader.answer(backlog)
+    }
+
+    /// What of these renditions a listener connection of ours heard.
+    pub(crate) fn follow(
+        &self,
+        reader: &mut ListenReader,
+        bytes: &[u8],
+        renditions: &[RenditionId],
+    ) -> Option<Vec<Piece>> {
+        let state = self.0.state.borrow();
+        let known: Vec<_> = renditions
+            .iter()
+            .filter_map(|&id| Some((id, state.backlogs.get(usize::from(id.0))?)))
+            .collect();
+        reader.feed(bytes, &known)
     }
 
     pub(crate) fn report(&self) -> Vec<OutputReport> {
@@ -200,26 +225,26 @@ impl Driver {
                 let mut wire = source.wire.borrow_mut();
                 // Asked before the write: what it just took cannot be acknowledged yet.
                 let acked = wire.acked_lately(now);
-                Some(match wire.send_body(first, second) {
-                    Ok((bytes, blocked)) => {
-                        if blocked {
-                            source.full.notify_one();
-                        }
-                        Input::Wrote { link, bytes, acked, blocked }
-                    }
-                    Err(error) => Input::Closed { link, failure: Some(io_failure(&error)) },
-                })
+                Some(written(source, link, acked, wire.send_body(first, second)))
             }
             Output::Measure { link } => {
-                let acked = state.sources.get(&link)?.wire.borrow_mut().acked();
-                Some(Input::Measured { link, acked })
+                let (acked, path) = state.sources.get(&link)?.wire.borrow_mut().measure();
+                Some(Input::Measured { link, acked, path })
+            }
+            Output::Fill { link, bytes } => {
+                let source = state.sources.get(&link)?;
+                let mut wire = source.wire.borrow_mut();
+                let acked = wire.acked_lately(now);
+                let filler = &FILLER[..FILLER.len().min(bytes as usize)];
+                Some(written(source, link, acked, wire.send_body(filler, &[])))
             }
             Output::Send { link, bytes } => {
                 let source = state.sources.get(&link)?;
                 let failure = source.wire.borrow_mut().send_head(&bytes).err()?;
                 Some(Input::Closed { link, failure: Some(io_failure(&failure)) })
             }
-            Output::Resolve { link, host } => {
+            // Names are looked up by whatever way there is.
+            Output::Resolve { link, uplink: _, host } => {
                 if let Some(asking) = state.names.get_mut(&host) {
                     asking.push(link);
                 } else {
@@ -228,17 +253,33 @@ impl Driver {
                 }
                 None
             }
-            Output::Connect { link, address, tls, talk } => {
-                self.spawn(state, link, link::source(self.clone(), link, address, tls, talk))
+            Output::Connect { link, uplink, address, tls, talk } => {
+                let way = state.way(uplink, address, tls);
+                self.spawn(state, link, link::source(self.clone(), link, way, talk))
             }
-            Output::Ask { link, address, tls, request, question, patience } => self.spawn(
-                state,
-                link,
-                link::ask(self.clone(), link, address, tls, request, question, patience),
-            ),
+            Output::Ask { link, uplink, address, tls, request, question, patience } => {
+                let way = state.way(uplink, address, tls);
+                let (sender, receiver) = oneshot::channel();
+                match request {
+                    Some(request) => drop(sender.send(request)),
+                    None => drop(state.requests.insert(link, sender)),
+                }
+                let request = async { receiver.await.ok() };
+                self.spawn(state, link, link::ask(self.clone(), link, way, request, question, patience))
+            }
+            Output::Request { link, request } => {
+                // A question that failed meanwhile has said so.
+                let _ = state.requests.remove(&link)?.send(request);
+                None
+            }
+            Output::Listen { link, uplink, address, tls, request, renditions } => {
+                let way = state.way(uplink, address, tls);
+                self.spawn(state, link, link::listen(self.clone(), link, way, request, renditions))
+            }
             Output::Close { link } => {
                 // A look-up goes on for others, or for the next attempt; it answers nobody who has left.
                 state.names.values_mut().for_each(|asking| asking.retain(|&other| other != link));
+                state.requests.remove(&link);
                 if let Some(task) = state.tasks.remove(&link) {
                     task.abort();
                 }
@@ -252,6 +293,14 @@ impl Driver {
             }
             Output::Log(transition) => {
                 say(&transition);
+                None
+            }
+            Output::Tell(Telling { output, what, alarm }) => {
+                if alarm {
+                    tracing::error!(%output, alarm = true, "{what}");
+                } else {
+                    tracing::info!(%output, "{what}");
+                }
                 None
             }
         }
@@ -269,6 +318,28 @@ impl Driver {
         None
     }
 }
+
+impl State {
+    fn way(&self, uplink: Option<UplinkId>, address: SocketAddr, tls: Option<Tls>) -> Way {
+        let interface = uplink.and_then(|uplink| self.interfaces.get(usize::from(uplink.0))).cloned();
+        Way { interface, address, tls }
+    }
+}
+
+fn written(source: &Source, link: LinkId, acked: u64, outcome: io::Result<(u32, bool)>) -> Input {
+    match outcome {
+        Ok((bytes, blocked)) => {
+            if blocked {
+                source.full.notify_one();
+            }
+            Input::Wrote { link, bytes, acked, blocked }
+        }
+        Err(error) => Input::Closed { link, failure: Some(io_failure(&error)) },
+    }
+}
+
+/// What a body is filled up with: at most one of the server's blocks at a time.
+static FILLER: [u8; 1400] = [0; 1400];
 
 /// One line a transition, from one place.
 fn say(transition: &Transition) {

@@ -18,6 +18,8 @@ pub(crate) struct Packet {
     pub bytes: Box<[u8]>,
     /// Frames of programme up to the packet's end.
     pub frames: Frames,
+    /// A decoder that comes from another rendition may begin with it.
+    pub entry: bool,
 }
 
 /// All encoders, in step with one programme.
@@ -40,6 +42,8 @@ struct Lane {
     skip: u64,
     /// Frames of programme up to the end of the newest packet.
     frames: Frames,
+    /// Packets so far.
+    packets: u64,
 }
 
 struct Worker {
@@ -97,7 +101,7 @@ impl Encoders {
             }
         }
         if let Some(lane) = &mut self.inline {
-            lane.encode(pcm, &mut |rendition, bytes, frames| self.driver.packet(rendition, bytes, frames));
+            lane.encode(pcm, &mut |rendition, bytes, frames, entry| self.driver.packet(rendition, bytes, frames, entry));
         }
     }
 
@@ -107,8 +111,8 @@ impl Encoders {
     }
 }
 
-/// Takes each packet, and the frames of programme up to its end.
-type Sink<'a> = dyn FnMut(&Rendition, &[u8], Frames) + 'a;
+/// Takes each packet, the frames of programme up to its end, and whether a decoder may change over to it.
+type Sink<'a> = dyn FnMut(&Rendition, &[u8], Frames, bool) + 'a;
 
 impl Lane {
     fn new(rendition: Rendition, options: Options) -> Result<Self, Error> {
@@ -116,7 +120,7 @@ impl Lane {
         // The lead makes each packet come out with the last frame of its grid step.
         let lead = vec![0.0; encoder.lead() as usize * rendition.channels.count()];
         encoder.encode(&lead, &mut |_| ())?;
-        Ok(Self { rendition, options, encoder, skip: 0, frames: Frames(0) })
+        Ok(Self { rendition, options, encoder, skip: 0, frames: Frames(0), packets: 0 })
     }
 
     /// Takes its place on the packet grid of a programme that is at `position`.
@@ -132,10 +136,13 @@ impl Lane {
         self.skip -= passed;
         let pcm = &pcm[passed as usize * channels..];
         let grid = Frames(u64::from(self.encoder.packet_frames()));
-        let Self { rendition, encoder, frames, .. } = self;
+        let Self { rendition, encoder, frames, packets, .. } = self;
+        let every = u64::from(encoder.entry_every());
         let outcome = encoder.encode(pcm, &mut |bytes| {
             *frames += grid;
-            sink(rendition, bytes, *frames);
+            let entry = packets.is_multiple_of(every);
+            *packets += 1;
+            sink(rendition, bytes, *frames, entry);
         });
         if let Err(error) = outcome {
             tracing::error!(alarm = true, rendition = %self.rendition, "encoding failed: {}", chain(&error));
@@ -154,8 +161,8 @@ impl Worker {
         let (blocks, inbox) = mpsc::sync_channel::<Block>(QUEUE);
         let work = move || {
             let mut lost = false;
-            let mut sink = |rendition: &Rendition, bytes: &[u8], frames| {
-                let packet = Packet { rendition: *rendition, bytes: bytes.into(), frames };
+            let mut sink = |rendition: &Rendition, bytes: &[u8], frames, entry| {
+                let packet = Packet { rendition: *rendition, bytes: bytes.into(), frames, entry };
                 // Delivery is never waited for. Its queue holds most of a minute; if even that is full, packets go.
                 match packets.try_send(packet) {
                     Ok(()) => lost = false,

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::rc::Rc;
 use std::time::Duration;
 
-use delivery::event::{Failure, Input, LinkId, Question, Talk, Tls};
-use delivery::wire::{AnswerReader, ReplyReader};
+use delivery::event::{Failure, Input, LinkId, Question, RenditionId, Talk, Tls};
+use delivery::wire::{AnswerReader, ListenReader, ReplyReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
@@ -54,9 +54,17 @@ fn found(link: LinkId, outcome: &io::Result<Vec<IpAddr>>) -> Input {
     }
 }
 
+/// Where a connection goes.
+pub(crate) struct Way {
+    /// The network interface that it is bound to; `None`: whatever the routes say.
+    pub interface: Option<String>,
+    pub address: SocketAddr,
+    pub tls: Option<Tls>,
+}
+
 /// Connects a source, then reads what the server says until the end.
-pub(crate) async fn source(driver: Driver, link: LinkId, address: SocketAddr, tls: Option<Tls>, talk: Talk) {
-    let wire = match connect(&driver, Some(link), address, tls).await {
+pub(crate) async fn source(driver: Driver, link: LinkId, way: Way, talk: Talk) {
+    let wire = match connect(&driver, Some(link), way).await {
         Ok(wire) => wire,
         Err(failure) => return driver.feed(Input::Failed { link, failure }),
     };
@@ -122,18 +130,17 @@ async fn wait_for_room(driver: &Driver, link: LinkId, source: &Source, stream: &
     }
 }
 
-/// Asks one question and reports its answer.
+/// Asks one question and reports its answer. The request may come later than the connection.
 pub(crate) async fn ask(
     driver: Driver,
     link: LinkId,
-    address: SocketAddr,
-    tls: Option<Tls>,
-    request: Vec<u8>,
+    way: Way,
+    request: impl Future<Output = Option<Vec<u8>>>,
     question: Question,
     patience: Duration,
 ) {
     let mut reader = AnswerReader::new(question.clone());
-    let talk = talk(&driver, address, tls, &request, &mut reader);
+    let talk = talk(&driver, way, request, &mut reader);
     let outcome = tokio::time::timeout(patience, talk).await.unwrap_or(Err(Failure::TimedOut));
     let input = match outcome {
         Err(failure) if !reader.has_begun() => Input::Failed { link, failure },
@@ -145,17 +152,13 @@ pub(crate) async fn ask(
 
 async fn talk(
     driver: &Driver,
-    address: SocketAddr,
-    tls: Option<Tls>,
-    request: &[u8],
+    way: Way,
+    request: impl Future<Output = Option<Vec<u8>>>,
     reader: &mut AnswerReader,
 ) -> Result<(), Failure> {
-    let mut wire = connect(driver, None, address, tls).await?;
-    let stream = Rc::clone(&wire.stream);
-    wire.send_head(request).map_err(|error| io_failure(&error))?;
-    while !wire.flush().map_err(|error| io_failure(&error))? {
-        stream.writable().await.map_err(|error| io_failure(&error))?;
-    }
+    let mut wire = connect(driver, None, way).await?;
+    let Some(request) = request.await else { return Ok(()) };
+    let stream = send(&mut wire, &request).await?;
     let mut buffer = vec![0; 8192];
     loop {
         // What TLS has decrypted already does not make the socket readable again.
@@ -171,13 +174,61 @@ async fn talk(
     }
 }
 
-async fn connect(
+/// Listens to a mount and tells what of ours is heard, until the server ends it.
+pub(crate) async fn listen(
+    driver: Driver,
+    link: LinkId,
+    way: Way,
+    request: Vec<u8>,
+    renditions: Vec<RenditionId>,
+) {
+    let failure = match hear(&driver, link, way, &request, &renditions).await {
+        Ok(()) => None,
+        Err(failure) => Some(failure),
+    };
+    driver.feed(Input::Closed { link, failure });
+}
+
+async fn hear(
     driver: &Driver,
-    source: Option<LinkId>,
-    address: SocketAddr,
-    tls: Option<Tls>,
-) -> Result<Wire, Failure> {
-    let stream = open(address).await.map_err(|error| io_failure(&error))?;
+    link: LinkId,
+    way: Way,
+    request: &[u8],
+    renditions: &[RenditionId],
+) -> Result<(), Failure> {
+    let mut wire = connect(driver, None, way).await?;
+    let stream = send(&mut wire, request).await?;
+    let mut reader = ListenReader::new();
+    let mut buffer = vec![0; 16_384];
+    loop {
+        match wire.receive(&mut buffer)? {
+            None => stream.readable().await.map_err(|error| io_failure(&error))?,
+            Some(0) => return Ok(()),
+            Some(count) => {
+                let Some(pieces) = driver.follow(&mut reader, &buffer[..count], renditions) else {
+                    return Ok(());
+                };
+                for piece in pieces {
+                    let (rendition, from, upto) = (piece.rendition, piece.from, piece.upto);
+                    driver.feed(Input::Heard { link, rendition, from, upto });
+                }
+            }
+        }
+    }
+}
+
+async fn send(wire: &mut Wire, request: &[u8]) -> Result<Rc<TcpStream>, Failure> {
+    let stream = Rc::clone(&wire.stream);
+    wire.send_head(request).map_err(|error| io_failure(&error))?;
+    while !wire.flush().map_err(|error| io_failure(&error))? {
+        stream.writable().await.map_err(|error| io_failure(&error))?;
+    }
+    Ok(stream)
+}
+
+async fn connect(driver: &Driver, source: Option<LinkId>, way: Way) -> Result<Wire, Failure> {
+    let Way { interface, address, tls } = way;
+    let stream = open(address, interface.as_deref()).await.map_err(|error| io_failure(&error))?;
     if source.is_some() {
         socket::prepare_source(&stream).map_err(|error| Failure::Local(error.to_string()))?;
     }
@@ -197,7 +248,10 @@ async fn connect(
     Ok(Wire::new(Rc::new(stream), secured))
 }
 
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+async fn open(address: SocketAddr, interface: Option<&str>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(interface) = interface {
+        socket::bind_to(&socket, interface)?;
+    }
     socket.connect(address).await
 }

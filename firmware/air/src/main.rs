@@ -144,7 +144,7 @@ async fn on_air(config: &Path, settings: Settings, log: log::Log) -> anyhow::Res
 /// Hands the packets of further encoders to the driver as they come.
 async fn deliver(driver: Driver, mut packets: mpsc::Receiver<Packet>) {
     while let Some(packet) = packets.recv().await {
-        driver.packet(&packet.rendition, &packet.bytes, packet.frames);
+        driver.packet(&packet.rendition, &packet.bytes, packet.frames, packet.entry);
     }
 }
 

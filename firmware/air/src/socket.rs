@@ -19,6 +19,63 @@ pub(crate) fn prepare_source(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// What the kernel knows of a connection (`TCP_INFO`, tcp(7); the head of `struct tcp_info` in the kernel's `uapi/linux/tcp.h`).
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct TcpInfo {
+    small: [u8; 8],
+    before_unacked: [u32; 4],
+    unacked: u32,
+    before_rtt: [u32; 10],
+    rtt_us: u32,
+    before_rates: [u32; 8],
+    rates: [u64; 2],
+    /// Bytes that the peer acknowledged, over the connection's whole life; the handshake counts for one.
+    pub bytes_acked: u64,
+    between: [u64; 1],
+    counts: [u32; 6],
+    times: [u64; 4],
+    delivered: [u32; 2],
+    sums: [u64; 2],
+    oddities: [u32; 3],
+    send_window: u32,
+}
+
+impl TcpInfo {
+    /// Asks the kernel. It knows these figures even of a connection that was reset, unlike the send queue's length.
+    pub(crate) fn of(stream: &TcpStream) -> Self {
+        let mut info = Self::default();
+        let mut length = size_of::<Self>() as libc::socklen_t;
+        #[expect(unsafe_code, reason = "TCP_INFO has no safe wrapper with these fields")]
+        // SAFETY: the descriptor is open for as long as `stream` is borrowed; the kernel writes at most `length` bytes into
+        // `info`, which is plain numbers.
+        unsafe {
+            libc::getsockopt(
+                stream.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                (&raw mut info).cast(),
+                &raw mut length,
+            );
+        }
+        info
+    }
+
+    pub(crate) fn sight(&self, queued: u64) -> delivery::event::PathSight {
+        delivery::event::PathSight {
+            in_flight: self.unacked > 0,
+            zero_window: self.send_window == 0 || (self.unacked == 0 && queued > 0),
+            retransmits: self.small[2],
+            rtt_us: self.rtt_us,
+        }
+    }
+}
+
+/// Makes `socket` use one network interface only.
+pub(crate) fn bind_to(socket: &tokio::net::TcpSocket, interface: &str) -> io::Result<()> {
+    SockRef::from(socket).bind_device(Some(interface.as_bytes()))
+}
+
 /// Bytes in the send queue that the peer's kernel has not acknowledged, sent or not (`SIOCOUTQ`, tcp(7)).
 pub(crate) fn unacknowledged(stream: &TcpStream) -> u64 {
     let mut bytes: libc::c_int = 0;

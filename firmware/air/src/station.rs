@@ -129,9 +129,12 @@ impl Station {
 
     fn delivery_config(&self, settings: &Settings) -> Config {
         Config {
-            agent: concat!("Mainstay/", env!("CARGO_PKG_VERSION")).to_string(),
+            // The number tells this box's sources from another's, also of the same station.
+            agent: format!(concat!("Mainstay/", env!("CARGO_PKG_VERSION"), " ({:08x})"), self.seed as u32),
             seed: self.seed,
             mounts: settings.mounts.clone(),
+            uplinks: settings.uplinks.clone(),
+            outputs: settings.outputs.clone(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::sync::atomic::Ordering;
 
-use delivery::event::Failure;
+use delivery::event::{Failure, PathSight};
 use rustls::ClientConnection;
 use tokio::net::TcpStream;
 use units::Instant;
@@ -24,11 +24,15 @@ pub(crate) struct Wire {
     /// After so many sent bytes, so many body bytes are out; oldest first. Plain connections need only the first.
     marks: VecDeque<(u64, u64)>,
     acked: u64,
+    /// What the kernel's count of acknowledged bytes was when `sent` was zero.
+    base: u64,
     looked_at: Instant,
 }
 
 impl Wire {
     pub(crate) fn new(stream: std::rc::Rc<TcpStream>, tls: Option<Box<ClientConnection>>) -> Self {
+        // What is in the queue by now (the end of a handshake) will be acknowledged, too.
+        let base = socket::TcpInfo::of(&stream).bytes_acked + socket::unacknowledged(&stream);
         Self {
             stream,
             tls,
@@ -37,6 +41,7 @@ impl Wire {
             body: 0,
             marks: VecDeque::new(),
             acked: 0,
+            base,
             looked_at: Instant::ZERO,
         }
     }
@@ -121,9 +126,15 @@ impl Wire {
         self.acked()
     }
 
+    /// Body bytes that the peer's kernel acknowledged, and how the path looks.
+    pub(crate) fn measure(&mut self) -> (u64, PathSight) {
+        let sight = socket::TcpInfo::of(&self.stream).sight(socket::unacknowledged(&self.stream));
+        (self.acked(), sight)
+    }
+
     /// Body bytes that the peer's kernel acknowledged.
     pub(crate) fn acked(&mut self) -> u64 {
-        let through = self.sent.saturating_sub(socket::unacknowledged(&self.stream));
+        let through = socket::TcpInfo::of(&self.stream).bytes_acked.saturating_sub(self.base).min(self.sent);
         if self.tls.is_some() {
             while self.marks.front().is_some_and(|&(end, _)| end <= through) {
                 if let Some((_, body)) = self.marks.pop_front() {

@@ -208,7 +208,7 @@ fn cells(snapshot: &Snapshot, name: &str, mount: &MountReport) -> Cells {
 /// What a mount's state asks of the reader.
 fn paint(state: MountState) -> Paint {
     match state {
-        MountState::Live | MountState::Verified => Paint::Good,
+        MountState::Live | MountState::Verified | MountState::Held => Paint::Good,
         MountState::Waiting | MountState::Connecting | MountState::Accepted => Paint::Soon,
         MountState::Stalled | MountState::Refused | MountState::Occupied => Paint::Bad,
     }

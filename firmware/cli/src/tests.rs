@@ -81,6 +81,7 @@ fn fixture() -> Snapshot {
         outputs: vec![OutputReport {
             name: "main".into(),
             mounts: vec![mount(Role::Primary, 320, MountState::Verified), refused],
+            hand_over: None,
         }],
         title: Some("Bach".into()),
         cost: Cost { cpu_ms: 79_830, resident_kib: 10_240 },

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use units::snapshot::Role;
 use units::{Rendition, Secret};
 
+pub use crate::uplink::UplinkConfig;
+
 /// The whole of it. Equal parts of an old and a new configuration are left alone by a reload.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Config {
@@ -18,6 +20,85 @@ pub struct Config {
     pub seed: u64,
     /// Every mount, at most 64 (32 outputs of two).
     pub mounts: Vec<MountConfig>,
+    /// The ways out, best first; none at all is one way that nothing is bound to.
+    #[serde(default)]
+    pub uplinks: Vec<UplinkConfig>,
+    /// What two mounts of one output are to each other. An output that is not named here is plain: each mount alone.
+    #[serde(default)]
+    pub outputs: Vec<OutputConfig>,
+}
+
+/// How an output's two mounts work together.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OutputConfig {
+    /// The output's name, as in [`MountId::output`].
+    pub name: String,
+    /// What the fallback carries until it is needed.
+    pub standby: Standby,
+    /// When the listeners come back to the primary.
+    pub give_back: Return,
+    /// How long the preferred uplink must have been good before they do.
+    pub settle: Duration,
+    /// What stays with one uplink left.
+    pub lone: Lone,
+    /// What a survey of the server found; `None`: plain reconnects are all there is.
+    pub proven: Option<Proven>,
+}
+
+/// What a fallback carries until it is needed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standby {
+    /// Held where the server allows it, else full; cold on a metered uplink where it cannot be held.
+    #[default]
+    Auto,
+    /// Connected, and silent but for a byte now and then.
+    Held,
+    /// Live.
+    Full,
+    /// Opened when it is needed.
+    Cold,
+}
+
+/// When the listeners come back to the primary.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Return {
+    /// After the settle time, which doubles on flaps; from a metered uplink at once.
+    #[default]
+    Auto,
+    /// After the settle time, in a silence of the programme.
+    AtSilence,
+    /// When somebody says so.
+    Manual,
+}
+
+/// What stays on air with one uplink left.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lone {
+    /// The primary alone.
+    #[default]
+    PrimaryOnly,
+    /// Both mounts.
+    Both,
+}
+
+/// What a survey found out about a server. Facts, not wishes: a hand-over rests on them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Proven {
+    /// The primary's listeners are moved to the fallback when its source ends.
+    pub fallback: bool,
+    /// They are moved back when the primary's source connects.
+    pub overrides: bool,
+    /// Source credentials may end the mount's source (`/admin/killsource`).
+    pub evict: bool,
+    /// Bytes that a new listener gets at once.
+    pub burst: u64,
+    /// Bytes that a listener may lag behind before he is dropped.
+    pub queue: u64,
+    /// How long the server keeps a silent source.
+    pub source_timeout: Duration,
 }
 
 /// One mount on one server.
@@ -39,8 +120,7 @@ pub struct MountConfig {
     pub station: Station,
     /// How far the mount may fall behind the encoder before it skips to live.
     ///
-    /// Ten seconds by default: at 320 kbit/s that is 400 KB, which still fits a listener's queue of 512 KiB together
-    /// with its burst, so that catching up costs no listener his connection.
+    /// Fifteen seconds by default. Catching up is paced so that it costs no listener his connection.
     pub longest_lag: Duration,
 }
 

@@ -7,12 +7,13 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use units::snapshot::{MountReport, OutputReport, Role};
-use units::{BytePos, Instant, Rendition};
+use units::{Instant, Rendition};
 
 use crate::config::{Config, MountConfig};
-use crate::event::{Input, LinkId, Output, RenditionId};
-use crate::index::Index;
+use crate::event::{Input, LinkId, Output, RenditionId, UplinkId};
+use crate::index::{Index, Packet};
 use crate::mount::{Event, Mount, Step};
+use crate::pair::{Ground, Pair};
 
 /// Every mount, and what its renditions have become.
 ///
@@ -26,6 +27,9 @@ use crate::mount::{Event, Mount, Step};
 pub struct Delivery {
     agent: String,
     mounts: Vec<Mount>,
+    pairs: Vec<Pair>,
+    /// Usable ways out, best first.
+    ways: Vec<Option<UplinkId>>,
     indices: Vec<Index>,
     title: Option<String>,
     next_link: u32,
@@ -44,6 +48,8 @@ impl Delivery {
         Self {
             agent: String::new(),
             mounts: Vec::new(),
+            pairs: Vec::new(),
+            ways: Vec::from([None]),
             indices: Vec::new(),
             title: None,
             next_link: 0,
@@ -66,7 +72,10 @@ impl Delivery {
     /// Takes one input.
     pub fn handle(&mut self, now: Instant, input: &Input) {
         let event = match input {
-            Input::Produced { rendition, end, frames: _ } => return self.produced(now, *rendition, *end),
+            Input::Produced { rendition, end, frames, entry } => {
+                let packet = Packet { end: *end, frames: *frames, entry: *entry };
+                return self.produced(now, *rendition, packet);
+            }
             Input::Configure(config) => return self.configure(now, config),
             Input::Title(title) => return self.retitle(now, title),
             Input::Tick => return self.tick(now),
@@ -79,7 +88,12 @@ impl Delivery {
                 (*link, Event::Wrote { bytes: *bytes, acked: *acked, blocked: *blocked })
             }
             Input::Writable { link } => (*link, Event::Writable),
-            Input::Measured { link, acked } => (*link, Event::Measured { acked: *acked }),
+            Input::Measured { link, acked, path } => {
+                (*link, Event::Measured { acked: *acked, path: *path })
+            }
+            Input::Heard { link, rendition, from: _, upto } => {
+                (*link, Event::Heard { rendition: *rendition, upto: *upto })
+            }
             Input::Closed { link, failure } => (*link, Event::Closed(failure.as_ref())),
             Input::Failed { link, failure } => (*link, Event::Failed(failure)),
             Input::Answered { link, answer } => (*link, Event::Answered(answer)),
@@ -95,19 +109,31 @@ impl Delivery {
     /// When [`Input::Tick`] is due; `None` without mounts.
     #[must_use]
     pub fn wakeup(&self) -> Option<Instant> {
-        self.mounts.iter().map(Mount::deadline).min()
+        let mounts = self.mounts.iter().map(Mount::deadline);
+        mounts.chain(self.pairs.iter().map(|pair| pair.deadline(&self.mounts))).min()
     }
 
     /// Every output's mounts as people see them, in the order of the settings.
     #[must_use]
     pub fn report(&self) -> Vec<OutputReport> {
         let mut outputs: Vec<OutputReport> = Vec::new();
-        for mount in &self.mounts {
-            let report: MountReport = mount.report(&self.indices[usize::from(mount.rendition().0)]);
+        for (place, mount) in self.mounts.iter().enumerate() {
+            let mut report: MountReport = mount.report(&self.indices);
+            let pair = self.pairs.iter().find(|pair| {
+                let (primary, fallback) = pair.places();
+                place == primary || place == fallback
+            });
+            if let Some(pair) = pair {
+                pair.cost(&mut report);
+            }
             let name = &mount.config().id.output;
             match outputs.iter_mut().find(|output| output.name == *name) {
                 Some(output) => output.mounts.push(report),
-                None => outputs.push(OutputReport { name: name.clone(), mounts: Vec::from([report]) }),
+                None => outputs.push(OutputReport {
+                    name: name.clone(),
+                    mounts: Vec::from([report]),
+                    hand_over: pair.map(Pair::report),
+                }),
             }
         }
         for output in &mut outputs {
@@ -138,14 +164,32 @@ impl Delivery {
         self
     }
 
-    fn produced(&mut self, now: Instant, rendition: RenditionId, end: BytePos) {
+    fn produced(&mut self, now: Instant, rendition: RenditionId, packet: Packet) {
         let Some(index) = self.indices.get_mut(usize::from(rendition.0)) else { return };
-        index.push(end);
+        index.push(packet);
+        // A mount may carry another one's rendition for a while.
+        let lent = !self.pairs.is_empty();
         self.each(now, |mount, step| {
-            if mount.rendition() == rendition {
+            if lent || mount.rendition() == rendition {
                 mount.produced(step);
             }
         });
+    }
+
+    fn each_pair(&mut self, now: Instant, mut act: impl FnMut(&mut Pair, &mut Ground<'_>)) {
+        for pair in &mut self.pairs {
+            let mut ground = Ground {
+                now,
+                mounts: &mut self.mounts,
+                indices: &self.indices,
+                agent: &self.agent,
+                title: self.title.as_deref(),
+                out: &mut self.outputs.0,
+                next_link: &mut self.next_link,
+                ways: &self.ways,
+            };
+            act(pair, &mut ground);
+        }
     }
 
     fn tick(&mut self, now: Instant) {
@@ -154,6 +198,7 @@ impl Delivery {
                 mount.tick(step);
             }
         });
+        self.each_pair(now, Pair::step);
     }
 
     fn retitle(&mut self, now: Instant, title: &str) {
@@ -165,6 +210,13 @@ impl Delivery {
         self.each(now, |mount, step| {
             if mount.owns(link) {
                 mount.event(step, link, event);
+            }
+        });
+        self.each_pair(now, |pair, ground| {
+            if pair.owns(link) {
+                pair.event(ground, link, event);
+            } else if pair.is_about(event) {
+                pair.step(ground);
             }
         });
     }
@@ -199,7 +251,56 @@ impl Delivery {
             };
             self.mounts.push(mount);
         }
+        self.ways = match config.uplinks.len() {
+            0 => Vec::from([None]),
+            some => (0..some).map(|place| u8::try_from(place).ok().map(UplinkId)).collect(),
+        };
+        self.join(now, config);
         self.tick(now);
+    }
+
+    /// Pairs what shares its listeners. A pair that was there before goes on with what it was doing.
+    fn join(&mut self, now: Instant, config: &Config) {
+        let place = |role: Role, name: &str| {
+            config.mounts.iter().position(|mount| mount.id.output == name && mount.id.role == role)
+        };
+        let mut old = core::mem::take(&mut self.pairs);
+        for policy in &config.outputs {
+            let (Some(primary), Some(fallback)) =
+                (place(Role::Primary, &policy.name), place(Role::Fallback, &policy.name))
+            else {
+                continue;
+            };
+            let Some(pair) = Pair::of(policy, primary, fallback, &self.mounts, now) else { continue };
+            let kept = old.iter().position(|other| other.is_same(&pair));
+            let fresh = self.mounts[primary].is_new() || self.mounts[fallback].is_new();
+            match kept.filter(|_| !fresh) {
+                Some(at) => {
+                    let mut kept = old.swap_remove(at);
+                    kept.moved_to(&pair);
+                    self.pairs.push(kept);
+                }
+                None => {
+                    pair.begin(&mut self.mounts, &self.ways);
+                    self.pairs.push(pair);
+                }
+            }
+        }
+        // Whoever is led no more opens by himself.
+        let led: Vec<usize> =
+            self.pairs.iter().flat_map(|pair| [pair.places().0, pair.places().1]).collect();
+        for (place, mount) in self.mounts.iter_mut().enumerate() {
+            if !led.contains(&place) {
+                mount.lead(now, false);
+                let way = match mount.config().id.role {
+                    Role::Primary => self.ways.first(),
+                    Role::Fallback => self.ways.get(1).or_else(|| self.ways.first()),
+                };
+                if mount.source().is_none() {
+                    mount.route(way.copied().flatten());
+                }
+            }
+        }
     }
 
     fn admit(&mut self, rendition: &Rendition, carried: &[RenditionId]) -> RenditionId {
@@ -220,6 +321,7 @@ impl Delivery {
             let mut step = Step {
                 now,
                 index: &self.indices[usize::from(mount.rendition().0)],
+                indices: &self.indices,
                 agent: &self.agent,
                 title: self.title.as_deref(),
                 out: &mut self.outputs.0,

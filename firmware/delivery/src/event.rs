@@ -14,6 +14,7 @@ use units::snapshot::MountState;
 use units::{BytePos, Frames};
 
 use crate::config::{Config, MountId, Trust};
+pub use crate::uplink::UplinkId;
 
 /// One connection or attempt at one; never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -34,8 +35,10 @@ pub enum Input {
         rendition: RenditionId,
         /// One past its newest byte.
         end: BytePos,
-        /// Frames of sound up to here.
+        /// Frames of programme up to here.
         frames: Frames,
+        /// A decoder that comes from another rendition may begin with this packet.
+        entry: bool,
     },
     /// Names resolved, in the resolver's order; empty means that the name has no address.
     Resolved {
@@ -88,6 +91,8 @@ pub enum Input {
         link: LinkId,
         /// Body bytes acknowledged on this connection so far.
         acked: u64,
+        /// How the path looks.
+        path: PathSight,
     },
     /// The server closed the source connection, or it broke.
     Closed {
@@ -110,6 +115,18 @@ pub enum Input {
         /// The answer.
         answer: Answer,
     },
+    /// A [`Output::Listen`] got bytes that are ours: this piece of a rendition, which goes on where the last one of the same
+    /// link ended, or begins anew.
+    Heard {
+        /// The probe.
+        link: LinkId,
+        /// Which rendition.
+        rendition: RenditionId,
+        /// First byte.
+        from: BytePos,
+        /// One past the last.
+        upto: BytePos,
+    },
     /// A new title for all mounts.
     Title(String),
     /// New settings.
@@ -125,6 +142,8 @@ pub enum Output {
     Resolve {
         /// The attempt.
         link: LinkId,
+        /// Through which uplink; `None` is unbound.
+        uplink: Option<UplinkId>,
         /// Name or literal address.
         host: String,
     },
@@ -132,6 +151,8 @@ pub enum Output {
     Connect {
         /// The attempt.
         link: LinkId,
+        /// Through which uplink; `None` is unbound.
+        uplink: Option<UplinkId>,
         /// Where to.
         address: SocketAddr,
         /// TLS, if wanted.
@@ -157,6 +178,13 @@ pub enum Output {
         /// One past the last.
         to: BytePos,
     },
+    /// Write so many zero bytes as body; answer with `Wrote`.
+    Fill {
+        /// The connection.
+        link: LinkId,
+        /// How many.
+        bytes: u32,
+    },
     /// Say how much is acknowledged; answer with `Measured`.
     Measure {
         /// The connection.
@@ -167,23 +195,75 @@ pub enum Output {
         /// The attempt or connection.
         link: LinkId,
     },
-    /// Connect to `address`, send `request`, read one answer, close; answer with `Answered` or `Failed`.
+    /// Connect to `address`, send `request` (or wait for [`Output::Request`]), read one answer, close; answer with `Answered`
+    /// or `Failed`.
     Ask {
         /// The question.
         link: LinkId,
+        /// Through which uplink; `None` is unbound.
+        uplink: Option<UplinkId>,
         /// Where to: always the address that the source is connected to.
         address: SocketAddr,
         /// TLS, if wanted.
         tls: Option<Tls>,
-        /// The request. It holds secrets: never log it.
-        request: Vec<u8>,
+        /// The request. It holds secrets: never log it. `None`: connect and secure, and wait for the request.
+        request: Option<Vec<u8>>,
         /// What to make of the answer.
         question: Question,
         /// How long the whole may take.
         patience: Duration,
     },
+    /// The request of an [`Output::Ask`] that was opened without one.
+    Request {
+        /// The question.
+        link: LinkId,
+        /// It holds secrets: never log it.
+        request: Vec<u8>,
+    },
+    /// Connect to `address`, send `request`, and say what of the renditions is heard, until closed; `Heard`, then `Failed` or
+    /// `Closed` at its end.
+    Listen {
+        /// The probe.
+        link: LinkId,
+        /// Through which uplink; `None` is unbound.
+        uplink: Option<UplinkId>,
+        /// Where to: always the address that the source is connected to.
+        address: SocketAddr,
+        /// TLS, if wanted.
+        tls: Option<Tls>,
+        /// The request.
+        request: Vec<u8>,
+        /// What may be heard.
+        renditions: Vec<RenditionId>,
+    },
     /// Tell people: one transition.
     Log(Transition),
+    /// Tell people what a hand-over does.
+    Tell(Telling),
+}
+
+/// One line about an output's hand-over.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Telling {
+    /// Which output.
+    pub output: String,
+    /// What happened.
+    pub what: String,
+    /// Whether somebody should be woken.
+    pub alarm: bool,
+}
+
+/// What the kernel knows of a connection's path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PathSight {
+    /// Segments are out that are not acknowledged.
+    pub in_flight: bool,
+    /// The other side takes nothing: it is stalled, and the path is not to blame.
+    pub zero_window: bool,
+    /// Times in a row that the oldest segment was sent again.
+    pub retransmits: u8,
+    /// Round trip, smoothed, in microseconds.
+    pub rtt_us: u32,
 }
 
 /// How a connection is to be secured.
@@ -214,6 +294,13 @@ pub enum Question {
         /// The mount's path.
         path: String,
     },
+    /// Who is the source of this mount?
+    Source {
+        /// The mount's path.
+        path: String,
+    },
+    /// The mount's source is to be ended.
+    Evict,
     /// Listen to the mount and find the bytes in this rendition.
     Probe {
         /// Which rendition ours would be.
@@ -279,6 +366,24 @@ pub enum Answer {
     NotListed,
     /// There is no status list here.
     NoStatus {
+        /// HTTP status.
+        status: u16,
+    },
+    /// The mount's source.
+    Source {
+        /// Body bytes that the server read from it, at most a few seconds old.
+        read: Option<u64>,
+        /// What it calls itself.
+        agent: Option<String>,
+        /// How many listen to the mount.
+        listeners: Option<u64>,
+    },
+    /// The mount has no source.
+    NoSource,
+    /// The mount's source was ended.
+    Evicted,
+    /// This user may not ask or do that.
+    Forbidden {
         /// HTTP status.
         status: u16,
     },

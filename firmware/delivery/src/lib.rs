@@ -18,15 +18,17 @@ mod delivery;
 pub mod event;
 mod index;
 mod mount;
+mod pair;
 pub mod profile;
 mod proof;
 pub mod recording;
 #[cfg(test)]
 mod testing;
 mod title;
+pub mod uplink;
 pub mod wire;
 
 pub use backlog::Backlog;
 pub use config::Config;
 pub use delivery::Delivery;
-pub use event::{Input, LinkId, Output, RenditionId};
+pub use event::{Input, LinkId, Output, RenditionId, UplinkId};

@@ -131,7 +131,11 @@ impl Proof {
                     Answer::NotListed
                     | Answer::HeardForeign
                     | Answer::TitleTaken
-                    | Answer::TitleRefused { .. },
+                    | Answer::TitleRefused { .. }
+                    | Answer::Source { .. }
+                    | Answer::NoSource
+                    | Answer::Evicted
+                    | Answer::Forbidden { .. },
                 )
                 | None,
                 _,

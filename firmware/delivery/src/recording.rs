@@ -286,6 +286,18 @@ impl Digest {
             Output::Measure { link } => (5, link.0),
             Output::Close { link } => (6, link.0),
             Output::Ask { link, .. } => (7, link.0),
+            Output::Fill { link, bytes } => {
+                self.word(u64::from(*bytes));
+                (9, link.0)
+            }
+            Output::Request { link, .. } => (10, link.0),
+            Output::Listen { link, .. } => (11, link.0),
+            Output::Tell(telling) => {
+                for byte in telling.what.bytes() {
+                    self.word(u64::from(byte));
+                }
+                (12, u32::from(telling.alarm))
+            }
             Output::Log(transition) => {
                 for byte in transition.why.bytes() {
                     self.word(u64::from(byte));
@@ -323,7 +335,7 @@ mod tests {
             now += Duration::from_secs(1);
             let rendition = crate::RenditionId(0);
             let frames = units::Frames(second * 48_000);
-            feed(&mut core, now, Input::Produced { rendition, end: BytePos(second * 40_000), frames });
+            feed(&mut core, now, Input::Produced { rendition, end: BytePos(second * 40_000), frames, entry: true });
             feed(&mut core, now, Input::Tick);
         }
         let recording = recorder.export();

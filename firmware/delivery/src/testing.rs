@@ -42,5 +42,7 @@ pub(crate) fn config(outputs: &[&str]) -> Config {
         agent: "Mainstay/test".to_string(),
         seed: 1,
         mounts: outputs.iter().map(|output| mount(output)).collect(),
+        uplinks: alloc::vec::Vec::new(),
+        outputs: alloc::vec::Vec::new(),
     }
 }

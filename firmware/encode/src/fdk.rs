@@ -145,6 +145,13 @@ impl Fdk {
         self.packet_frames
     }
 
+    pub(crate) const fn entry_every(&self) -> u32 {
+        match self.rendition.codec {
+            Codec::HeAac | Codec::HeAacV2 => SBR_HEADER_EVERY,
+            Codec::AacLc | Codec::Mp3 => 1,
+        }
+    }
+
     pub(crate) const fn delay(&self) -> u32 {
         self.delay
     }
@@ -243,6 +250,9 @@ impl Fdk {
         Error::Torn { rendition: self.rendition, bytes }
     }
 }
+
+/// FDK's own choice for ADTS (`sbr_encoder.cpp`); a test with its decoder holds it to that.
+const SBR_HEADER_EVERY: u32 = 10;
 
 /// What one call gave.
 enum Passed {

@@ -72,6 +72,16 @@ impl Encoder {
         }
     }
 
+    /// Every which packet a decoder can change over to from another rendition, counted from the first: each one where packets
+    /// stand alone, and each one with an SBR header in the HE kinds (FDK sends it with every tenth in ADTS).
+    #[must_use]
+    pub const fn entry_every(&self) -> u32 {
+        match &self.state {
+            State::Lame(_) | State::Finished { .. } => 1,
+            State::Fdk(fdk) => fdk.entry_every(),
+        }
+    }
+
     /// Frames of silence to feed before the programme, so that every packet comes out at the last frame of a period of
     /// [`Encoder::packet_frames`]: 224 for MP3 (see the `lame` module), none for AAC. No packet comes out of the lead.
     #[must_use]

@@ -11,6 +11,7 @@
 mod address;
 mod agreement;
 mod document;
+mod hand_over;
 mod input;
 mod interruptions;
 mod levels;
@@ -21,11 +22,13 @@ mod refusal;
 mod secrets;
 mod title;
 mod trust;
+mod uplink;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use delivery::config::MountConfig;
+use delivery::config::{MountConfig, OutputConfig};
+use delivery::uplink::UplinkConfig;
 use units::Rendition;
 
 pub use interruptions::{Interruptions, MountChange, interrupted};
@@ -52,8 +55,12 @@ pub struct Settings {
     pub titles: TitleSettings,
     /// How the box is asked, and where it keeps what must outlive a restart.
     pub control: Control,
+    /// The network interfaces to use, best first; none leaves all to the kernel's routes.
+    pub uplinks: Vec<UplinkConfig>,
     /// Every mount, in the order of the file, each output's primary first.
     pub mounts: Vec<MountConfig>,
+    /// What the mounts of each output are to each other.
+    pub outputs: Vec<OutputConfig>,
     /// One encoder a rendition, in order of first mention.
     pub encoders: Vec<(Rendition, encode::Options)>,
 }
@@ -135,6 +142,7 @@ fn settings(
     let levels = levels::read(&root);
     let titles = title::read(&root, places);
     let control = control(&root, places);
+    let uplinks = uplink::read(&root);
     let mut around = output::Surroundings { places, station, programme, read };
     let outputs = output::read(&root, secrets, &mut around);
     let output::Surroundings { station, programme, .. } = around;
@@ -153,7 +161,9 @@ fn settings(
         levels,
         titles,
         control,
+        uplinks,
         mounts: outputs.mounts,
+        outputs: outputs.rules,
         encoders: outputs.encoders,
     })
 }

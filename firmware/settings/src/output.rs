@@ -7,18 +7,18 @@ use std::{fmt, io};
 use units::snapshot::Role;
 use units::{Channels, Codec, Rendition, SampleRate};
 
-use delivery::config::{Method, MountConfig, MountId, Server, ServerKind, Station};
+use delivery::config::{Method, MountConfig, MountId, OutputConfig, Server, ServerKind, Station};
 
 use crate::document::{Table, Value};
 use crate::input::InputTable;
 use crate::secrets::Secrets;
-use crate::{Places, address, agreement, quantity, trust};
+use crate::{Places, address, agreement, hand_over, quantity, trust};
 
 /// Outputs in one file; twice as many mounts.
 const MOST_OUTPUTS: usize = 32;
 
-/// A mount never lags by default for longer than a listener's queue (512 KiB) holds at 320 kbit/s together with its burst.
-const LONGEST_LAG: Duration = Duration::from_secs(10);
+/// What listeners get of an outage by default; delivery paces the catching up so that nobody's queue overflows.
+const LONGEST_LAG: Duration = Duration::from_secs(15);
 
 /// The backlog holds 60 s; what is left is room for the block that is being sent.
 const MOST_LAG: Duration = Duration::from_secs(50);
@@ -45,6 +45,7 @@ impl fmt::Debug for Surroundings<'_> {
 pub(crate) struct Outputs {
     pub(crate) mounts: Vec<MountConfig>,
     pub(crate) encoders: Vec<(Rendition, encode::Options)>,
+    pub(crate) rules: Vec<OutputConfig>,
 }
 
 pub(crate) fn read(root: &Table<'_>, secrets: &mut Secrets<'_>, around: &mut Surroundings<'_>) -> Outputs {
@@ -56,6 +57,7 @@ pub(crate) fn read(root: &Table<'_>, secrets: &mut Secrets<'_>, around: &mut Sur
     }
     let mut names: Vec<(&str, u32)> = Vec::new();
     let mut mounts = Vec::new();
+    let mut rules = Vec::new();
     for value in &tables {
         let Some(table) = value.table("[[output]], once per output") else { continue };
         let name = table.need("name", "write name = \"main\"").and_then(|value| {
@@ -70,15 +72,17 @@ pub(crate) fn read(root: &Table<'_>, secrets: &mut Secrets<'_>, around: &mut Sur
             names.push((name, value.line));
             Some(name)
         });
-        mounts.extend(pair(&table, name.unwrap_or_default(), secrets, around));
+        let drafts = pair(&table, name.unwrap_or_default(), secrets, around);
+        rules.push(hand_over::read(&table, name.unwrap_or_default(), drafts.len() == 2));
+        mounts.extend(drafts);
         table.done();
     }
     agreement::refuse_shared_places(&mounts);
     let encoders = agreement::encoders(&mounts);
-    Outputs { mounts: mounts.into_iter().filter_map(|mount| mount.config).collect(), encoders }
+    Outputs { mounts: mounts.into_iter().filter_map(|mount| mount.config).collect(), encoders, rules }
 }
 
-fn is_name(value: &Value<'_>, name: &str) -> bool {
+pub(crate) fn is_name(value: &Value<'_>, name: &str) -> bool {
     let fits = (1..=32).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if !fits {

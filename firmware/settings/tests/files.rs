@@ -108,6 +108,22 @@ fn what_the_example_comments_out_is_known() {
 }
 
 #[test]
+fn uplinks_are_taken_in_their_order() {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/valid-uplinks.toml"));
+    let uplinks = read(&text.unwrap()).unwrap().uplinks;
+    let names: Vec<&str> = uplinks.iter().map(|uplink| uplink.name.as_str()).collect();
+    assert_eq!(names, ["studio", "office-2", "sim"]);
+    // What is said twice is one target.
+    assert_eq!((uplinks[0].dns.len(), uplinks[0].targets.len()), (2, 2));
+    assert!(uplinks[1].dns.is_empty() && !uplinks[1].metered && uplinks[2].metered);
+    // The example's second uplink shows what is left out.
+    let example = read(include_str!("../example.toml")).unwrap().uplinks;
+    assert_eq!(example[1], uplinks[2]);
+    assert!(read(&format!("version = {VERSION}\n")).unwrap().uplinks.is_empty());
+}
+
+#[test]
 fn mounts_of_one_rendition_share_an_encoder() {
     let text =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/valid-second-box.toml"));

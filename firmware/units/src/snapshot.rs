@@ -141,6 +141,43 @@ pub struct OutputReport {
     pub name: String,
     /// Its mounts, primary first.
     pub mounts: Vec<MountReport>,
+    /// How its two mounts work together; `None` where each is alone.
+    #[serde(default)]
+    pub hand_over: Option<HandOverReport>,
+}
+
+/// Where an output's listeners are, and what became of them so far.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct HandOverReport {
+    /// Which mount has the listeners.
+    pub listeners_on: Role,
+    /// What is being done, in a word: `calm`, `doubt`, `moving`, `away`, `returning`, `apart`.
+    pub phase: String,
+    /// The newest incidents, oldest first.
+    pub incidents: Vec<Incident>,
+}
+
+/// One hand-over from its cause to its end.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Incident {
+    /// The output.
+    pub output: String,
+    /// When the path was last known to be good.
+    pub began: Instant,
+    /// What was wrong.
+    pub cause: String,
+    /// From the last good moment to the decision, in milliseconds.
+    pub detected_ms: u64,
+    /// Body bytes of the mount that was left which its listeners have.
+    pub cut: u64,
+    /// How the listeners were moved.
+    pub moved: String,
+    /// From the last good moment to the next byte for listeners, as far as the box can tell, in milliseconds.
+    pub pause_ms: u64,
+    /// What the listeners lost, in milliseconds; `None` where the box cannot know.
+    pub lost_ms: Option<u64>,
+    /// When everything was as before.
+    pub healed: Option<Instant>,
 }
 
 /// Which of an output's two mounts.
@@ -215,6 +252,8 @@ pub enum MountState {
     Live,
     /// Live, and the server's own status or a listener probe shows it.
     Verified,
+    /// Connected and ready, and silent until it is needed.
+    Held,
     /// Connected, but bytes are not acknowledged.
     Stalled,
     /// The server said no, and only a person can change that.
@@ -233,6 +272,7 @@ impl MountState {
             Self::Accepted => "accepted",
             Self::Live => "live",
             Self::Verified => "verified",
+            Self::Held => "held",
             Self::Stalled => "stalled",
             Self::Refused => "refused",
             Self::Occupied => "occupied",

@@ -9,10 +9,11 @@ use core::time::Duration;
 
 use units::snapshot::MountState;
 
+use super::feed::{Feed, Start};
 use super::stream::Stream;
-use super::{Event, Mount, State, Step};
+use super::{Event, Mount, Remains, State, Step};
 use crate::backoff::{Backoff, Cause};
-use crate::event::{Failure, Output, Reply, Talk, Verdict};
+use crate::event::{Failure, LinkId, Output, Reply, Talk, Verdict};
 use crate::profile::Greeting;
 use crate::wire::request;
 
@@ -26,7 +27,8 @@ impl Mount {
         match host.parse::<IpAddr>() {
             Ok(address) => self.connect(step, Vec::from([address]), None),
             Err(_) => {
-                step.out.push_back(Output::Resolve { link, host: host.clone() });
+                let (uplink, host) = (self.uplink, host.clone());
+                step.out.push_back(Output::Resolve { link, uplink, host });
                 self.state = State::Resolving {
                     link,
                     deadline: step.now + if self.good.is_some() { RESOLVE_AGAIN } else { RESOLVE },
@@ -55,6 +57,8 @@ impl Mount {
                 | State::Resolving { .. }
                 | State::Connecting { .. }
                 | State::Securing { .. }
+                | State::Parked
+                | State::Poised { .. }
                 | State::Greeting { .. },
                 Event::Resolved(_)
                 | Event::Reached
@@ -63,6 +67,7 @@ impl Mount {
                 | Event::Wrote { .. }
                 | Event::Writable
                 | Event::Measured { .. }
+                | Event::Heard { .. }
                 | Event::Answered(_),
             ) => {}
         }
@@ -106,6 +111,7 @@ impl Mount {
         };
         step.out.push_back(Output::Connect {
             link,
+            uplink: self.uplink,
             address: self.source_address(address),
             tls: self.tls(),
             talk,
@@ -125,6 +131,23 @@ impl Mount {
         else {
             return;
         };
+        if self.poised {
+            // Servers wait some fifteen seconds for a head.
+            self.state = State::Poised { link, address, deadline: step.now + POISED };
+        } else {
+            self.send_head(step, link, address);
+        }
+    }
+
+    /// A poised connection greets now.
+    pub(super) fn unleash(&mut self, step: &mut Step<'_>) {
+        if let State::Poised { link, address, .. } = self.state {
+            self.poised = false;
+            self.send_head(step, link, address);
+        }
+    }
+
+    fn send_head(&mut self, step: &mut Step<'_>, link: LinkId, address: IpAddr) {
         let bytes = match self.profile().greeting {
             Greeting::Http => request::source(&self.config, step.agent),
             Greeting::Password => request::shoutcast_password(&self.config),
@@ -168,16 +191,7 @@ impl Mount {
                 step.out.push_back(Output::Send { link, bytes: request::shoutcast_headers(&self.config) });
             }
         }
-        // A mount without listeners starts with one burst, which a player can fill itself from. Where listeners are moved
-        // back by the server, they heard that already on the other mount.
-        let start = if self.paired && self.totals.accepted > 0 {
-            step.index.live()
-        } else {
-            // Never more than may lie behind, or it would be skipped at once.
-            let lag = u64::try_from(self.config.longest_lag.as_millis()).unwrap_or(u64::MAX);
-            let most = self.config.rendition.bitrate.bytes_per_second().saturating_mul(lag) / 2000;
-            step.index.boundary_from(step.index.live() - BURST.min(most)).max(step.index.oldest())
-        };
+        let feed = self.begin(step);
         self.totals.accepted = self.totals.accepted.saturating_add(1);
         self.good = Some(address);
         self.in_use_since = None;
@@ -186,7 +200,7 @@ impl Mount {
             address,
             deadline - GREET,
             step.now,
-            start,
+            feed,
             greeted,
         )));
         let why = if greeted {
@@ -200,6 +214,33 @@ impl Mount {
         }
         self.produced(step);
         self.tick(step);
+    }
+
+    /// What the body begins with.
+    fn begin(&mut self, step: &Step<'_>) -> Feed {
+        let rendition = &self.config.rendition;
+        match self.start {
+            Start::Held => Feed::held(step.now, rendition, AHEAD),
+            Start::After(cut) => {
+                // Whatever comes later on is an attempt of another day.
+                self.start = Start::Live;
+                let block = self.profile().block.unwrap_or(1);
+                Feed::after(cut, block, step.now, rendition, AHEAD)
+            }
+            Start::Live => {
+                // A mount without listeners starts with one burst, which a player can fill itself from. Where listeners are
+                // moved back by the server, they heard that already on the other mount.
+                let start = if self.paired && self.totals.accepted > 0 {
+                    step.index.live()
+                } else {
+                    // Never more than may lie behind, or it would be skipped at once.
+                    let lag = u64::try_from(self.config.longest_lag.as_millis()).unwrap_or(u64::MAX);
+                    let most = rendition.bitrate.bytes_per_second().saturating_mul(lag) / 2000;
+                    step.index.boundary_from(step.index.live() - BURST.min(most)).max(step.index.oldest())
+                };
+                Feed::live(start, step.now, rendition, AHEAD)
+            }
+        }
     }
 
     /// The server said no, before or during the stream.
@@ -314,7 +355,14 @@ impl Mount {
         self.attempt = if cause == Cause::Lost { 0 } else { self.attempt.saturating_add(1) };
         // The wait counts from now for a stream that ended: its attempt began long ago.
         let began = if matches!(self.state, State::Streaming(_)) { step.now } else { self.began };
-        self.state = State::Waiting { until: self.backoff.next(step.now, began, cause) };
+        let until = self.backoff.next(step.now, began, cause);
+        let next = if self.led { State::Parked } else { State::Waiting { until } };
+        let before = core::mem::replace(&mut self.state, next);
+        if let State::Streaming(stream) = before
+            && self.led
+        {
+            self.remains = Some(Box::new(Remains { stream: *stream, why: why.clone() }));
+        }
         let alarming = matches!(cause, Cause::Person | Cause::Occupied | Cause::NoRoom);
         self.show_trouble(step, to, why, alarming);
     }
@@ -334,6 +382,10 @@ impl Mount {
 
 /// What a player holds of a new mount: the server's default burst.
 const BURST: u64 = 65_536;
+/// What a listener's queue takes at once: 512 KiB less his burst, and less as much again (DESIGN 3).
+const AHEAD: u64 = (512 - 64 - 64) * 1024;
+/// A server gives a client some 15 s for its head (Icecast's `header-timeout`).
+const POISED: Duration = Duration::from_secs(10);
 const MOST_ADDRESSES: usize = 16;
 /// A C library asks each of up to three name servers for 5 s, twice.
 const RESOLVE: Duration = Duration::from_secs(30);

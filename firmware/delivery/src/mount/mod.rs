@@ -1,6 +1,8 @@
 //! One mount: from a wait through an attempt to a stream, and back. Nothing in here knows another mount.
 
 mod attempt;
+pub(crate) mod feed;
+pub(crate) mod lead;
 mod shown;
 mod stream;
 #[cfg(test)]
@@ -13,14 +15,15 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use units::Instant;
+use units::{BytePos, Instant};
 use units::snapshot::MountReport;
 
+use self::feed::Start;
 use self::shown::Shown;
 use self::stream::Stream;
 use crate::backoff::Backoff;
 use crate::config::MountConfig;
-use crate::event::{Answer, Failure, LinkId, Output, RenditionId, Reply, Tls};
+use crate::event::{Answer, Failure, LinkId, Output, PathSight, RenditionId, Reply, Tls, UplinkId};
 use crate::index::Index;
 use crate::profile::ServerProfile;
 use crate::title::TitlePush;
@@ -30,6 +33,8 @@ pub(crate) struct Step<'a> {
     pub now: Instant,
     /// The mount's rendition.
     pub index: &'a Index,
+    /// All renditions.
+    pub indices: &'a [Index],
     pub agent: &'a str,
     pub title: Option<&'a str>,
     pub out: &'a mut VecDeque<Output>,
@@ -37,7 +42,7 @@ pub(crate) struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn link(&mut self) -> LinkId {
+    pub(crate) fn link(&mut self) -> LinkId {
         *self.next_link = self.next_link.wrapping_add(1);
         LinkId(*self.next_link)
     }
@@ -52,7 +57,8 @@ pub(crate) enum Event<'a> {
     Replied(&'a Reply),
     Wrote { bytes: u32, acked: u64, blocked: bool },
     Writable,
-    Measured { acked: u64 },
+    Measured { acked: u64, path: PathSight },
+    Heard { rendition: RenditionId, upto: BytePos },
     Closed(Option<&'a Failure>),
     Failed(&'a Failure),
     Answered(&'a Answer),
@@ -64,6 +70,16 @@ pub(crate) struct Mount {
     rendition: RenditionId,
     /// The output has another mount on this server: its listeners are moved there and back.
     paired: bool,
+    /// The way out that the next attempt takes.
+    uplink: Option<UplinkId>,
+    /// How the next connection begins.
+    start: Start,
+    /// Somebody else says when to open it.
+    led: bool,
+    /// A connection that is ready to greet waits to be told.
+    poised: bool,
+    /// What became of the last stream of a mount that is led.
+    remains: Option<Box<Remains>>,
     state: State,
     backoff: Backoff,
     /// Attempts since the mount was last on air.
@@ -79,9 +95,21 @@ pub(crate) struct Mount {
     totals: Totals,
 }
 
-/// Where a mount is. Every variant but a stream has a deadline.
+/// A stream that ended while somebody led the mount.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Remains {
+    stream: Stream,
+    /// Why it ended, as people are told.
+    pub why: String,
+}
+
+/// Where a mount is. Every variant but a stream and a mount that is led has a deadline.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 enum State {
+    /// Closed until it is told to open.
+    Parked,
+    /// Connected and secured, until it is told to greet.
+    Poised { link: LinkId, address: IpAddr, deadline: Instant },
     /// Until the next attempt.
     Waiting { until: Instant },
     /// A name is being looked up.
@@ -119,6 +147,11 @@ impl Mount {
             config,
             rendition,
             paired,
+            uplink: None,
+            start: Start::Live,
+            led: false,
+            poised: false,
+            remains: None,
             state: State::Waiting { until: now },
             backoff: Backoff::new(seed),
             attempt: 0,
@@ -153,10 +186,11 @@ impl Mount {
     /// The source's link.
     pub(crate) fn source(&self) -> Option<LinkId> {
         match &self.state {
-            State::Waiting { .. } => None,
+            State::Waiting { .. } | State::Parked => None,
             State::Resolving { link, .. }
             | State::Connecting { link, .. }
             | State::Securing { link, .. }
+            | State::Poised { link, .. }
             | State::Greeting { link, .. } => Some(*link),
             State::Streaming(stream) => Some(stream.link),
         }
@@ -165,9 +199,11 @@ impl Mount {
     /// When the mount wants to be looked at next, whatever happens.
     pub(crate) fn deadline(&self) -> Instant {
         match &self.state {
+            State::Parked => Instant::from_micros(u64::MAX),
             State::Waiting { until } => *until,
             State::Resolving { deadline, .. }
             | State::Connecting { deadline, .. }
+            | State::Poised { deadline, .. }
             | State::Securing { deadline, .. }
             | State::Greeting { deadline, .. } => *deadline,
             State::Streaming(stream) => {
@@ -183,12 +219,18 @@ impl Mount {
         match &self.state {
             State::Waiting { until } if *until <= now => self.open(step),
             State::Resolving { deadline, .. } if *deadline <= now => self.unresolved(step),
-            State::Connecting { deadline, .. } | State::Securing { deadline, .. } if *deadline <= now => {
+            State::Connecting { deadline, .. }
+            | State::Securing { deadline, .. }
+            | State::Poised { deadline, .. }
+                if *deadline <= now =>
+            {
                 self.fail(step, &Failure::TimedOut);
             }
             State::Greeting { deadline, .. } if *deadline <= now => self.unanswered(step),
             State::Streaming(_) => self.stream_tick(step),
             State::Waiting { .. }
+            | State::Parked
+            | State::Poised { .. }
             | State::Resolving { .. }
             | State::Connecting { .. }
             | State::Securing { .. }
@@ -229,7 +271,7 @@ impl Mount {
         self.drop_links(step);
     }
 
-    pub(crate) fn report(&self, index: &Index) -> MountReport {
+    pub(crate) fn report(&self, indices: &[Index]) -> MountReport {
         let mut report = MountReport {
             role: self.config.id.role,
             url: self.url(),
@@ -250,7 +292,7 @@ impl Mount {
             title: self.title.on_air().map(ToString::to_string),
         };
         if let State::Streaming(stream) = &self.state {
-            stream.report(&mut report, index);
+            stream.report(&mut report, self.rendition, indices);
             report.peer = Some(self.source_address(stream.address).to_string());
         }
         report
@@ -264,7 +306,7 @@ impl Mount {
         alloc::format!("{scheme}://{host}:{}{}", server.port, self.config.path)
     }
 
-    const fn profile(&self) -> &'static ServerProfile {
+    pub(crate) const fn profile(&self) -> &'static ServerProfile {
         ServerProfile::of(self.config.server.kind)
     }
 
@@ -272,11 +314,11 @@ impl Mount {
         SocketAddr::new(address, self.config.server.port.saturating_add(self.profile().source_port_offset))
     }
 
-    fn page_address(&self, address: IpAddr) -> SocketAddr {
+    pub(crate) fn page_address(&self, address: IpAddr) -> SocketAddr {
         SocketAddr::new(address, self.config.server.port)
     }
 
-    fn tls(&self) -> Option<Tls> {
+    pub(crate) fn tls(&self) -> Option<Tls> {
         let server = &self.config.server;
         server.tls.as_ref().map(|trust| Tls { name: server.host.clone(), trust: trust.clone() })
     }
@@ -289,6 +331,8 @@ impl Mount {
             | State::Resolving { .. }
             | State::Connecting { .. }
             | State::Securing { .. }
+            | State::Parked
+            | State::Poised { .. }
             | State::Greeting { .. } => None,
         };
         for link in [self.source(), proof, self.title.reset()].into_iter().flatten() {

@@ -7,12 +7,13 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use units::snapshot::{MountReport, MountState};
-use units::{BytePos, Instant};
+use units::Instant;
 
+use super::feed::{Cut, Feed, Next, Surroundings};
 use super::{Event, Mount, State, Step, Totals};
 use crate::backoff::Cause;
 use crate::config::MountConfig;
-use crate::event::{Answer, Failure, LinkId, Output, Question, RenditionId, Verdict};
+use crate::event::{Answer, Failure, LinkId, Output, PathSight, Question, RenditionId, Verdict};
 use crate::index::Index;
 use crate::profile::{Proofs, ServerProfile, Titles};
 use crate::proof::{self, News, Proof};
@@ -30,21 +31,22 @@ pub(super) struct Stream {
     /// The server said yes (or anything at all); without that, acknowledged bytes only prove its kernel.
     greeted: bool,
     flow: Flow,
-    /// The next byte of the rendition to write.
-    cursor: BytePos,
-    /// The mount is too far behind: it ends the packet it is in here, and goes on at live.
-    skip_at: Option<BytePos>,
+    pub feed: Feed,
     /// A write is out and its outcome not yet in.
     writing: bool,
     /// The socket is full.
     blocked: bool,
-    written: u64,
-    acked: u64,
+    pub written: u64,
+    pub acked: u64,
     last_write: Instant,
     longest_pause: Duration,
     /// The last time an acknowledgement came, or nothing was owed.
-    progress: Instant,
+    pub progress: Instant,
     measure_at: Instant,
+    /// When somebody last asked how the path looks.
+    pub looked: Instant,
+    /// How the path looked when it was last looked at.
+    pub sight: PathSight,
     /// The stream has been live long enough for past troubles to be forgotten.
     settled: bool,
 }
@@ -65,7 +67,7 @@ impl Stream {
         address: IpAddr,
         requested: Instant,
         now: Instant,
-        start: BytePos,
+        feed: Feed,
         greeted: bool,
     ) -> Self {
         Self {
@@ -76,8 +78,7 @@ impl Stream {
             accepted: now,
             greeted,
             flow: Flow::Accepted,
-            cursor: start,
-            skip_at: None,
+            feed,
             writing: false,
             blocked: false,
             written: 0,
@@ -86,6 +87,8 @@ impl Stream {
             longest_pause: Duration::ZERO,
             progress: now,
             measure_at: now + MEASURE_EAGERLY,
+            looked: Instant::ZERO,
+            sight: PathSight::default(),
             settled: false,
         }
     }
@@ -100,50 +103,36 @@ impl Stream {
         rendition: RenditionId,
         totals: &mut Totals,
     ) -> bool {
-        let index = step.index;
-        if self.skip_at.is_none() {
-            let longest = u64::try_from(config.longest_lag.as_millis()).unwrap_or(u64::MAX);
-            if index.lag_ms(self.cursor) > longest || self.cursor < index.oldest() {
-                self.skip_at = Some(index.boundary_from(self.cursor));
-            }
-        }
         if self.writing || self.blocked {
             return true;
         }
-        if self.cursor < index.oldest() && self.skip_at != Some(self.cursor) {
-            return false;
-        }
-        if self.skip_at == Some(self.cursor) {
-            totals.skipped = totals.skipped.saturating_add(index.live().since(self.cursor));
-            self.cursor = index.live();
-            self.skip_at = None;
-        }
-        let block = ServerProfile::of(config.server.kind).block;
-        let to = self.skip_at.unwrap_or_else(|| self.worth_writing(index.live(), step.now, block));
-        if self.cursor < to {
-            self.writing = true;
-            step.out.push_back(Output::Write { link: self.link, rendition, from: self.cursor, to });
-        }
+        let around = Surroundings {
+            now: step.now,
+            own: rendition,
+            indices: step.indices,
+            longest_lag: config.longest_lag,
+            block: ServerProfile::of(config.server.kind).block,
+            written: self.written,
+            last_write: self.last_write,
+        };
+        let link = self.link;
+        let output = match self.feed.next(&around, &mut totals.skipped) {
+            Next::Nothing => return true,
+            Next::Torn => return false,
+            Next::Filler(bytes) => Output::Fill { link, bytes },
+            Next::Bytes { rendition, from, to } => Output::Write { link, rendition, from, to },
+        };
+        self.writing = true;
+        step.out.push_back(output);
         true
-    }
-
-    /// Up to where writing does anybody good: a server that passes on whole blocks gets whole blocks, so that a system call
-    /// and a wake-up over there are not spent on bytes that no listener can have yet. But no socket is silent for long.
-    fn worth_writing(&self, live: BytePos, now: Instant, block: Option<u64>) -> BytePos {
-        let waiting = live.since(self.cursor);
-        let Some(block) = block else { return live };
-        let rest = self.written.saturating_add(waiting) % block;
-        if rest < waiting {
-            live - rest
-        } else if now.since(self.last_write) >= HOLD {
-            live
-        } else {
-            self.cursor
-        }
     }
 
     pub(super) fn deadline(&self, profile: &ServerProfile) -> Instant {
         let mut deadline = Instant::from_micros(u64::MAX);
+        if self.feed.is_frozen() {
+            // Whoever froze it keeps the time.
+            return self.measure_at;
+        }
         if !self.settled && self.flow == Flow::Live {
             deadline = self.accepted + SETTLE;
         }
@@ -154,14 +143,35 @@ impl Stream {
         self.proof.deadline().map_or(deadline, |proof| deadline.min(proof))
     }
 
-    pub(super) fn report(&self, report: &mut MountReport, index: &Index) {
-        report.lag_ms = index.lag_ms(self.cursor);
+    pub(super) fn report(&self, report: &mut MountReport, own: RenditionId, indices: &[Index]) {
+        report.lag_ms = self.feed.lag_ms(own, indices);
         report.longest_pause_ms = u64::try_from(self.longest_pause.as_millis()).unwrap_or(u64::MAX);
     }
 
     /// Whether something written is not acknowledged, or could not even be written.
-    fn owes(&self) -> bool {
+    pub(super) const fn owes(&self) -> bool {
         self.written > self.acked || self.blocked
+    }
+
+    /// Fills the block up (with filler if `fill`), adds one that goes on after `cut`, and stops. Returns where it goes on.
+    pub(super) fn splice(&mut self, cut: Cut, block: u64, fill: bool) -> u64 {
+        let from = if fill { self.written } else { 0 };
+        self.feed.splice(cut, from, block);
+        if !fill {
+            // The block in hand is not published yet: it becomes the one that goes on.
+            self.feed.gate_at(self.written - self.written % block + block);
+            return self.written;
+        }
+        self.written.div_ceil(block) * block
+    }
+
+    pub(super) fn stop_at_block(&mut self, block: u64) -> u64 {
+        self.feed.stop_at_block(self.written, block)
+    }
+
+    /// Nothing may be counted on that is still being done.
+    pub(super) const fn is_writing(&self) -> bool {
+        self.writing
     }
 
     fn note_acked(&mut self, now: Instant, acked: u64, totals: &mut Totals) {
@@ -178,7 +188,7 @@ impl Stream {
         self.measure_at = now + pace;
     }
 
-    fn wrote(&mut self, now: Instant, bytes: u32, blocked: bool, totals: &mut Totals) {
+    fn wrote(&mut self, now: Instant, bytes: u32, blocked: bool, own: RenditionId, totals: &mut Totals) {
         if !self.owes() {
             self.progress = now;
         }
@@ -189,8 +199,8 @@ impl Stream {
                 self.longest_pause = self.longest_pause.max(now.since(self.last_write));
             }
             self.last_write = now;
+            self.feed.wrote(now, self.written, bytes.into(), own);
             self.written = self.written.saturating_add(bytes.into());
-            self.cursor += u64::from(bytes);
             totals.written = totals.written.saturating_add(bytes.into());
         }
     }
@@ -203,7 +213,7 @@ impl Mount {
             // A socket that is not full takes something: what was asked for is not there.
             Event::Wrote { bytes: 0, blocked: false, .. } => self.torn(step),
             Event::Wrote { bytes, acked, blocked } => {
-                stream.wrote(step.now, *bytes, *blocked, &mut self.totals);
+                stream.wrote(step.now, *bytes, *blocked, self.rendition, &mut self.totals);
                 stream.note_acked(step.now, *acked, &mut self.totals);
                 self.flow(step);
                 self.produced(step);
@@ -212,7 +222,8 @@ impl Mount {
                 stream.blocked = false;
                 self.produced(step);
             }
-            Event::Measured { acked } => {
+            Event::Measured { acked, path } => {
+                stream.sight = *path;
                 stream.note_acked(step.now, *acked, &mut self.totals);
                 self.flow(step);
             }
@@ -230,7 +241,11 @@ impl Mount {
             Event::DateIgnored => self.date_ignored(step),
             Event::Closed(failure) => self.ended(step, *failure),
             Event::Failed(failure) => self.ended(step, Some(failure)),
-            Event::Resolved(_) | Event::Reached | Event::Connected | Event::Answered(_) => {}
+            Event::Resolved(_)
+            | Event::Reached
+            | Event::Connected
+            | Event::Heard { .. }
+            | Event::Answered(_) => {}
         }
     }
 
@@ -249,6 +264,13 @@ impl Mount {
             self.backoff.settle();
             self.attempt = 0;
         }
+        if stream.feed.is_frozen() {
+            if now >= stream.measure_at {
+                stream.measure_at = now + MEASURE_FROZEN;
+                step.out.push_back(Output::Measure { link: stream.link });
+            }
+            return;
+        }
         if stream.owes() {
             if now.since(stream.progress) >= give_up(profile) {
                 let seconds = now.since(stream.progress).as_secs();
@@ -262,6 +284,15 @@ impl Mount {
         }
         self.flow(step);
         self.ask(step);
+    }
+
+    /// A held mount has begun to carry sound.
+    pub(super) fn show_carrying(&mut self, step: &mut Step<'_>) {
+        let State::Streaming(stream) = &self.state else { return };
+        if self.shown.state == MountState::Held && !stream.feed.is_held() {
+            let to = if stream.proof.verified() { MountState::Verified } else { MountState::Live };
+            self.show_progress(step, to, "the held mount carries the programme now".to_string());
+        }
     }
 
     /// What acknowledgements, or their absence, mean.
@@ -287,8 +318,13 @@ impl Mount {
                 if has_proof {
                     stream.proof.wanted(step.now);
                 }
-                let to = if verified { MountState::Verified } else { MountState::Live };
-                self.show_progress(step, to, "the server acknowledges bytes".to_string());
+                let held = stream.feed.is_held();
+                let (to, why) = match (held, verified) {
+                    (true, _) => (MountState::Held, "the mount is held: connected, and ready when it is needed"),
+                    (false, true) => (MountState::Verified, "the server acknowledges bytes"),
+                    (false, false) => (MountState::Live, "the server acknowledges bytes"),
+                };
+                self.show_progress(step, to, why.to_string());
             }
             Flow::Accepted | Flow::Live | Flow::Stalled => {}
         }
@@ -318,9 +354,10 @@ impl Mount {
                 let (question, patience) = (Question::Title, title::PATIENCE);
                 step.out.push_back(Output::Ask {
                     link,
+                    uplink: self.uplink,
                     address,
                     tls: tls.clone(),
-                    request,
+                    request: Some(request),
                     question,
                     patience,
                 });
@@ -347,9 +384,10 @@ impl Mount {
             let request = request::page(&self.config, step.agent, path);
             step.out.push_back(Output::Ask {
                 link,
+                uplink: self.uplink,
                 address,
                 tls,
-                request,
+                request: Some(request),
                 question,
                 patience: proof::PATIENCE,
             });
@@ -371,6 +409,7 @@ impl Mount {
             | Event::Replied(_)
             | Event::Wrote { .. }
             | Event::Writable
+            | Event::Heard { .. }
             | Event::Measured { .. } => return,
         };
         if self.title.asking() == Some(link) {
@@ -404,6 +443,8 @@ impl Mount {
             return self.wait(step, Cause::Answer, MountState::Waiting, why.to_string());
         }
         match (news, stream.flow) {
+            // A held mount stays called so, whatever the list shows.
+            (_, Flow::Live) if stream.feed.is_held() => {}
             (News::Verified, Flow::Live) => {
                 let why = match answer {
                     Some(Answer::Heard { .. }) => "a listener connection hears our bytes",
@@ -446,10 +487,9 @@ const fn give_up(profile: &ServerProfile) -> Duration {
     profile.source_timeout.saturating_add(Duration::from_secs(2))
 }
 
-/// A part of a block waits no longer than this for the rest: the longest pause of a socket stays well below 100 ms.
-const HOLD: Duration = Duration::from_millis(40);
 /// So long without an acknowledgement, and the mount is called stalled.
 const STALL: Duration = Duration::from_secs(3);
+const MEASURE_FROZEN: Duration = Duration::from_millis(50);
 const MEASURE_EAGERLY: Duration = Duration::from_millis(20);
 const MEASURE_WORRIED: Duration = Duration::from_millis(250);
 /// In calm times every write brings the figure along; this only matters when the encoder stops.

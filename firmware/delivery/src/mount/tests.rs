@@ -9,7 +9,7 @@ use core::time::Duration;
 use units::snapshot::MountState;
 use units::{BytePos, Frames, Instant};
 
-use crate::event::{Answer, Failure, Input, LinkId, Output, Question, Reply, Verdict};
+use crate::event::{Answer, Failure, Input, LinkId, Output, PathSight, Question, Reply, Verdict};
 use crate::{Delivery, RenditionId, testing};
 
 /// A core with one mount, and the packets it was given.
@@ -44,7 +44,7 @@ impl Bench {
         self.packets += 1;
         self.now += Duration::from_millis(24);
         let frames = Frames(self.packets * 1152);
-        self.feed(Input::Produced { rendition: RenditionId(0), end: BytePos(self.packets * 960), frames })
+        self.feed(Input::Produced { rendition: RenditionId(0), end: BytePos(self.packets * 960), frames, entry: true })
     }
 
     fn state(&self) -> MountState {
@@ -198,7 +198,7 @@ fn titles_go_out_on_connect_on_change_and_again_after_a_reconnect() {
     let title_of = |outputs: &[Output]| {
         outputs.iter().find_map(|output| match output {
             Output::Ask { link, request, question: Question::Title, .. } => {
-                Some((*link, alloc::string::String::from_utf8(request.clone()).unwrap()))
+                Some((*link, alloc::string::String::from_utf8(request.clone().unwrap()).unwrap()))
             }
             _ => None,
         })
@@ -327,7 +327,7 @@ fn a_mount_further_behind_than_bytes_are_kept_is_opened_anew() {
     // A trickle of acknowledgements keeps the mount from being given up.
     for packet in 0..(70_000 / 24) {
         bench.packet();
-        bench.feed(Input::Measured { link, acked: 2881 + packet / 40 });
+        bench.feed(Input::Measured { link, acked: 2881 + packet / 40, path: PathSight::default() });
         bench.feed(Input::Tick);
     }
     let outputs = bench.feed(Input::Writable { link });

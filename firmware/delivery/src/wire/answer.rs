@@ -26,8 +26,8 @@ impl AnswerReader {
     pub fn feed(&mut self, bytes: &[u8]) -> bool {
         self.seen.extend_from_slice(&bytes[..bytes.len().min(MOST - self.seen.len().min(MOST))]);
         let enough = match self.question {
-            Question::Title => HEAD_ENOUGH,
-            Question::Status { .. } => MOST,
+            Question::Title | Question::Evict => HEAD_ENOUGH,
+            Question::Status { .. } | Question::Source { .. } => MOST,
             Question::Probe { .. } => PROBE_ENOUGH,
         };
         self.seen.len() >= enough || self.is_whole()
@@ -92,6 +92,17 @@ impl AnswerReader {
                     }
                 }
             }
+            Question::Source { path } => match status {
+                200 => source_of(&String::from_utf8_lossy(body), path),
+                // 2.4 says 400 of a mount that is not there, 2.5 says 404.
+                400 | 404 => Answer::NoSource,
+                _ => Answer::Forbidden { status },
+            },
+            Question::Evict => match status {
+                200 => Answer::Evicted,
+                400 | 404 => Answer::NoSource,
+                _ => Answer::Forbidden { status },
+            },
             Question::Probe { .. } => {
                 if status != 200 || body.len() < 2 * NEEDLE {
                     return Answer::HeardNothing { status };
@@ -105,6 +116,32 @@ impl AnswerReader {
             }
         }
     }
+}
+
+/// What `/admin/stats` says of one mount: an element `source` whose attribute names it, with one element for each figure.
+fn source_of(text: &str, path: &str) -> Answer {
+    let named = ["<source mount=\"", &escaped(path), "\">"].concat();
+    let Some(begin) = text.find(&named).map(|at| at + named.len()) else { return Answer::NoSource };
+    let entry = &text[begin..];
+    let entry = &entry[..entry.find("</source>").unwrap_or(entry.len())];
+    let figure = |name: &str| element(entry, name).and_then(|text| text.trim().parse().ok());
+    Answer::Source {
+        read: figure("total_bytes_read"),
+        agent: element(entry, "user_agent").map(|agent| agent.chars().take(64).collect()),
+        listeners: figure("listeners"),
+    }
+}
+
+fn element<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let (open, close) = (["<", name, ">"].concat(), ["</", name, ">"].concat());
+    let begin = text.find(&open)? + open.len();
+    let end = text[begin..].find(&close)?;
+    Some(&text[begin..begin + end])
+}
+
+/// As XML writes an attribute.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// A status list longer than this is not read further (a server with some 300 mounts).

@@ -5,10 +5,12 @@
 
 mod answer;
 mod date;
+mod listen;
 mod reply;
 pub mod request;
 mod status;
 
 pub use answer::AnswerReader;
+pub use listen::{ListenReader, Piece};
 pub use reply::ReplyReader;
 pub use status::{Entry, status_entry};

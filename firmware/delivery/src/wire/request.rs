@@ -89,6 +89,20 @@ pub fn admin_cgi(config: &MountConfig, agent: &str, title: &str) -> Vec<u8> {
     get(config, agent, &target, false)
 }
 
+/// Asks who the mount's source is (`/admin/stats?mount=`, Icecast 2.4, 2.5 and kh; source credentials will do).
+#[must_use]
+pub fn admin_stats(config: &MountConfig, agent: &str) -> Vec<u8> {
+    let target = format!("/admin/stats?mount={}", utf8_percent_encode(&config.path, QUERY));
+    get(config, agent, &target, true)
+}
+
+/// Ends the mount's source (`/admin/killsource`). GET: 2.4 refuses anything else.
+#[must_use]
+pub fn evict(config: &MountConfig, agent: &str) -> Vec<u8> {
+    let target = format!("/admin/killsource?mount={}", utf8_percent_encode(&config.path, QUERY));
+    get(config, agent, &target, true)
+}
+
 /// Asks for a public page, or listens to a mount.
 #[must_use]
 pub fn page(config: &MountConfig, agent: &str, path: &str) -> Vec<u8> {

@@ -1,0 +1,369 @@
+//! What one connection's body is made of, and how far it may go: a place in a rendition, bytes of another one before it where
+//! listeners are handed over, filler where nobody listens.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use units::{BytePos, Instant, Rendition};
+
+use crate::event::RenditionId;
+use crate::index::Index;
+
+/// Everything before it the listeners have: where the next connection goes on for them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Cut {
+    /// The rendition they heard last.
+    pub rendition: RenditionId,
+    /// Its first byte that they have not got; in the middle of a packet as a rule.
+    pub at: BytePos,
+}
+
+/// How a connection begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Start {
+    /// Near live, as the first connection of a mount does.
+    Live,
+    /// With nothing: it is held.
+    Held,
+    /// With one block that goes on where the listeners are; the gate stays behind it.
+    After(Cut),
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Feed {
+    carries: Carries,
+    /// The next byte of the rendition that is carried.
+    cursor: BytePos,
+    /// Too far behind: it ends the packet it is in here, and goes on at live.
+    skip_at: Option<BytePos>,
+    /// Filler bytes that come before anything else.
+    filler: u32,
+    /// The body may grow up to so many bytes.
+    gate: u64,
+    /// Nothing is written until somebody says so.
+    frozen: bool,
+    pace: Pace,
+    spans: VecDeque<Span>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+enum Carries {
+    /// Nothing but filler.
+    Nothing,
+    /// Another mount's rendition, up to the next packet at which a decoder can change over.
+    Lent(RenditionId),
+    /// The mount's own.
+    Own,
+}
+
+/// From `body` on the connection carries `what`.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+struct Span {
+    body: u64,
+    what: Option<(RenditionId, BytePos)>,
+}
+
+/// What is to be written next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    Nothing,
+    Filler(u32),
+    Bytes { rendition: RenditionId, from: BytePos, to: BytePos },
+    /// The packet that the body is in cannot be completed any more: its bytes are gone.
+    Torn,
+}
+
+/// What a feed is lent to decide by.
+pub(super) struct Surroundings<'a> {
+    pub now: Instant,
+    pub own: RenditionId,
+    pub indices: &'a [Index],
+    pub longest_lag: Duration,
+    pub block: Option<u64>,
+    /// Body bytes written so far, and when the last of them were.
+    pub written: u64,
+    pub last_write: Instant,
+}
+
+impl Surroundings<'_> {
+    fn index(&self, rendition: RenditionId) -> &Index {
+        &self.indices[usize::from(rendition.0)]
+    }
+}
+
+impl Feed {
+    /// A connection that carries its own rendition from `cursor` on.
+    pub(super) fn live(cursor: BytePos, now: Instant, rendition: &Rendition, ahead: u64) -> Self {
+        Self {
+            carries: Carries::Own,
+            cursor,
+            skip_at: None,
+            filler: 0,
+            gate: u64::MAX,
+            frozen: false,
+            pace: Pace::new(now, rendition, ahead),
+            spans: VecDeque::new(),
+        }
+    }
+
+    /// A connection that carries nothing yet.
+    pub(super) fn held(now: Instant, rendition: &Rendition, ahead: u64) -> Self {
+        Self { carries: Carries::Nothing, ..Self::live(BytePos(0), now, rendition, ahead) }
+    }
+
+    /// A connection whose first block goes on after `cut`.
+    pub(super) fn after(cut: Cut, block: u64, now: Instant, rendition: &Rendition, ahead: u64) -> Self {
+        let mut feed = Self::held(now, rendition, ahead);
+        feed.splice(cut, 0, block);
+        feed
+    }
+
+    /// Fills the current block up, adds one that goes on after `cut`, and stops there until the gate is opened.
+    pub(super) fn splice(&mut self, cut: Cut, written: u64, block: u64) {
+        let rest = (block - written % block) % block;
+        self.filler = rest as u32;
+        self.carries = Carries::Lent(cut.rendition);
+        self.cursor = cut.at;
+        self.skip_at = None;
+        self.gate = written + rest + block;
+        self.frozen = false;
+    }
+
+    pub(super) const fn is_held(&self) -> bool {
+        matches!(self.carries, Carries::Nothing)
+    }
+
+    pub(super) const fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    pub(super) fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen;
+    }
+
+    /// Stops at the end of the block that the body is in; returns where that is.
+    pub(super) fn stop_at_block(&mut self, written: u64, block: u64) -> u64 {
+        self.gate = written.div_ceil(block) * block;
+        self.gate
+    }
+
+    pub(super) fn open_gate(&mut self) {
+        self.gate = u64::MAX;
+    }
+
+    /// The body may grow up to `end`.
+    pub(super) fn gate_at(&mut self, end: u64) {
+        self.gate = end;
+    }
+
+    /// One more byte of filler on a held connection.
+    pub(super) fn add_filler(&mut self) {
+        self.filler = self.filler.max(1);
+    }
+
+    /// What the body's byte `at` was, if it was sound that is still known.
+    pub(super) fn at(&self, at: u64) -> Option<Cut> {
+        let span = self.spans.iter().rev().find(|span| span.body <= at)?;
+        let (rendition, from) = span.what?;
+        Some(Cut { rendition, at: from + (at - span.body) })
+    }
+
+    /// Where in the body these bytes of a rendition lie, if they were sent on this connection.
+    pub(super) fn body_of(&self, rendition: RenditionId, at: BytePos, written: u64) -> Option<u64> {
+        let mut end = written;
+        for span in self.spans.iter().rev() {
+            if let Some((what, from)) = span.what
+                && what == rendition
+                && at >= from
+                && at.since(from) <= end - span.body
+            {
+                return Some(span.body + at.since(from));
+            }
+            end = span.body;
+        }
+        None
+    }
+
+    pub(super) fn lag_ms(&self, own: RenditionId, indices: &[Index]) -> u64 {
+        match self.carries {
+            Carries::Nothing => 0,
+            Carries::Lent(lender) => indices[usize::from(lender.0)].lag_ms(self.cursor),
+            Carries::Own => indices[usize::from(own.0)].lag_ms(self.cursor),
+        }
+    }
+
+    /// What to write now. May leave bytes out that are too far behind; `skipped` counts them.
+    pub(super) fn next(&mut self, around: &Surroundings<'_>, skipped: &mut u64) -> Next {
+        let room = self.gate.saturating_sub(around.written);
+        if self.frozen || room == 0 {
+            return Next::Nothing;
+        }
+        if self.filler > 0 {
+            return Next::Filler(self.filler);
+        }
+        match self.carries {
+            Carries::Nothing => Next::Nothing,
+            Carries::Lent(lender) => self.next_lent(around, lender, room, skipped),
+            Carries::Own => self.next_own(around, room, skipped),
+        }
+    }
+
+    fn next_lent(
+        &mut self,
+        around: &Surroundings<'_>,
+        lender: RenditionId,
+        room: u64,
+        skipped: &mut u64,
+    ) -> Next {
+        let lent = around.index(lender);
+        if self.cursor < lent.oldest() {
+            return Next::Torn;
+        }
+        let change = change_over(lent, around.index(around.own), lender == around.own, self.cursor);
+        if let Some((at, own)) = change
+            && at == self.cursor
+        {
+            self.carries = Carries::Own;
+            self.cursor = own;
+            return self.next_own(around, room, skipped);
+        }
+        let to = change.map_or_else(|| lent.live(), |(at, _)| at);
+        let to = to.min(self.cursor + room).min(self.cursor + self.pace.allows(around.now));
+        if self.cursor < to { Next::Bytes { rendition: lender, from: self.cursor, to } } else { Next::Nothing }
+    }
+
+    fn next_own(&mut self, around: &Surroundings<'_>, room: u64, skipped: &mut u64) -> Next {
+        let index = around.index(around.own);
+        if self.skip_at.is_none() {
+            let longest = u64::try_from(around.longest_lag.as_millis()).unwrap_or(u64::MAX);
+            if index.lag_ms(self.cursor) > longest || self.cursor < index.oldest() {
+                self.skip_at = Some(index.boundary_from(self.cursor));
+            }
+        }
+        if self.cursor < index.oldest() && self.skip_at != Some(self.cursor) {
+            return Next::Torn;
+        }
+        if self.skip_at == Some(self.cursor) {
+            *skipped = skipped.saturating_add(index.live().since(self.cursor));
+            self.cursor = index.live();
+            self.skip_at = None;
+        }
+        let worth = match self.skip_at {
+            Some(end) => end,
+            // What a gate lets through is wanted at once.
+            None if self.gate < u64::MAX => index.live(),
+            None => self.worth_writing(index.live(), around),
+        };
+        let to = worth.min(self.cursor + room).min(self.cursor + self.pace.allows(around.now));
+        if self.cursor < to {
+            Next::Bytes { rendition: around.own, from: self.cursor, to }
+        } else {
+            Next::Nothing
+        }
+    }
+
+    /// Up to where writing does anybody good: a server that passes on whole blocks gets whole blocks, so that a system call
+    /// and a wake-up over there are not spent on bytes that no listener can have yet. But no socket is silent for long.
+    fn worth_writing(&self, live: BytePos, around: &Surroundings<'_>) -> BytePos {
+        let waiting = live.since(self.cursor);
+        let Some(block) = around.block else { return live };
+        let rest = around.written.saturating_add(waiting) % block;
+        if rest < waiting {
+            live - rest
+        } else if around.now.since(around.last_write) >= HOLD {
+            live
+        } else {
+            self.cursor
+        }
+    }
+
+    /// `bytes` of what [`Feed::next`] named were taken, after `written` body bytes.
+    pub(super) fn wrote(&mut self, now: Instant, written: u64, bytes: u64, own: RenditionId) {
+        if bytes == 0 {
+            return;
+        }
+        if self.filler > 0 {
+            self.filler = self.filler.saturating_sub(bytes as u32);
+            return self.note(Span { body: written, what: None });
+        }
+        let carried = match self.carries {
+            Carries::Nothing => return,
+            Carries::Lent(lender) => lender,
+            Carries::Own => own,
+        };
+        self.note(Span { body: written, what: Some((carried, self.cursor)) });
+        self.cursor += bytes;
+        self.pace.spend(now, bytes);
+    }
+
+    /// Adds a span where the body does not just go on as before.
+    fn note(&mut self, span: Span) {
+        let goes_on = self.spans.back().is_some_and(|last| match (last.what, span.what) {
+            (None, None) => true,
+            (Some((before, from)), Some((now, at))) => before == now && from + (span.body - last.body) == at,
+            (None, Some(_)) | (Some(_), None) => false,
+        });
+        if !goes_on {
+            self.spans.push_back(span);
+            if self.spans.len() > MOST_SPANS {
+                self.spans.pop_front();
+            }
+        }
+    }
+}
+
+/// The first packet boundary of `lent` at or after `cursor` where a decoder can go on with `own`, and where that is.
+fn change_over(lent: &Index, own: &Index, same: bool, cursor: BytePos) -> Option<(BytePos, BytePos)> {
+    if same {
+        return Some((cursor, cursor));
+    }
+    let mut packet = lent.ending_from(cursor)?;
+    loop {
+        if let Some((begins, true)) = own.beginning_at(packet.frames) {
+            return Some((packet.end, begins));
+        }
+        packet = lent.ending_from(packet.end + 1)?;
+    }
+}
+
+/// How fast a connection may catch up: a listener's queue on the server takes so much at once, and then little more than a
+/// listener plays.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Pace {
+    ahead: u64,
+    most: u64,
+    /// Bytes a second.
+    rate: u64,
+    at: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant, rendition: &Rendition, most: u64) -> Self {
+        Self { ahead: most, most, rate: rendition.bitrate.bytes_per_second() * 6 / 5, at: now }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let micros = u64::try_from(now.since(self.at).as_micros()).unwrap_or(u64::MAX);
+        let more = micros.saturating_mul(self.rate) / 1_000_000;
+        if more > 0 {
+            self.ahead = self.ahead.saturating_add(more).min(self.most);
+            self.at = now;
+        }
+    }
+
+    fn allows(&mut self, now: Instant) -> u64 {
+        self.refill(now);
+        self.ahead
+    }
+
+    fn spend(&mut self, now: Instant, bytes: u64) {
+        self.refill(now);
+        self.ahead = self.ahead.saturating_sub(bytes);
+    }
+}
+
+/// A part of a block waits no longer than this for the rest: the longest pause of a socket stays well below 100 ms.
+const HOLD: Duration = Duration::from_millis(40);
+/// A skip and a hand-over leave two each: more than fit into the minute that is kept.
+const MOST_SPANS: usize = 64;

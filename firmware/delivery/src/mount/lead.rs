@@ -1,0 +1,220 @@
+//! What whoever leads a mount can see of it and make it do. Mechanism only: nothing here decides.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use units::Instant;
+
+use super::feed::{Cut, Start};
+use super::stream::Stream;
+use super::{Mount, Remains, State, Step};
+use crate::event::{Output, PathSight, RenditionId, UplinkId};
+use units::BytePos;
+use units::snapshot::MountState;
+
+/// What is known of a stream at one moment.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Sight {
+    pub address: IpAddr,
+    /// Body bytes handed to the kernel.
+    pub written: u64,
+    /// Body bytes that the far side acknowledged.
+    pub acked: u64,
+    /// The last time an acknowledgement came, or nothing was owed.
+    pub progress: Instant,
+    /// Something is written and not acknowledged, or could not be written.
+    pub owes: bool,
+    pub path: PathSight,
+    pub held: bool,
+    pub frozen: bool,
+}
+
+impl Mount {
+    /// Somebody leads this mount from now on (or nobody any more): it does not open by itself.
+    pub(crate) fn lead(&mut self, now: Instant, led: bool) {
+        self.led = led;
+        if !led {
+            self.remains = None;
+            self.poised = false;
+            if matches!(self.state, State::Parked) {
+                self.state = State::Waiting { until: now };
+            }
+        }
+    }
+
+    /// Nothing has been tried with it yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.totals.accepted == 0 && self.totals.failures == 0 && self.source().is_none()
+    }
+
+    pub(crate) const fn uplink(&self) -> Option<UplinkId> {
+        self.uplink
+    }
+
+    /// Which way the next attempt goes.
+    pub(crate) fn route(&mut self, uplink: Option<UplinkId>) {
+        self.uplink = uplink;
+    }
+
+    /// How the next connections begin.
+    pub(crate) fn begin_with(&mut self, start: Start) {
+        self.start = start;
+    }
+
+    pub(crate) const fn is_parked(&self) -> bool {
+        matches!(self.state, State::Parked)
+    }
+
+    pub(crate) const fn is_poised(&self) -> bool {
+        matches!(self.state, State::Poised { .. })
+    }
+
+    /// A write's outcome is still to come: nothing may be decided on what was written.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.streaming().is_some_and(Stream::is_writing)
+    }
+
+    /// The stream, while there is one.
+    pub(crate) fn sight(&self) -> Option<Sight> {
+        self.streaming().map(sight)
+    }
+
+    /// The last stream of a mount that was led when it ended.
+    pub(crate) fn remains(&self) -> Option<(Sight, &str)> {
+        self.remains.as_deref().map(|Remains { stream, why }| (sight(stream), why.as_str()))
+    }
+
+    /// What byte `at` of the body was, of the stream or what remains of it.
+    pub(crate) fn body_at(&self, at: u64) -> Option<Cut> {
+        self.any_stream()?.feed.at(at)
+    }
+
+    /// Where in the body these bytes of a rendition lie.
+    pub(crate) fn body_of(&self, rendition: RenditionId, at: BytePos) -> Option<u64> {
+        let stream = self.any_stream()?;
+        stream.feed.body_of(rendition, at, stream.written)
+    }
+
+    /// Opens a mount that is led, through `uplink`; `poised`: up to the point where it would greet.
+    pub(crate) fn launch(
+        &mut self,
+        step: &mut Step<'_>,
+        uplink: Option<UplinkId>,
+        start: Start,
+        poised: bool,
+    ) {
+        self.drop_links(step);
+        (self.uplink, self.start, self.poised, self.remains) = (uplink, start, poised, None);
+        self.open(step);
+    }
+
+    /// Greets with a connection that is poised.
+    pub(crate) fn go(&mut self, step: &mut Step<'_>, start: Start) {
+        self.start = start;
+        self.unleash(step);
+    }
+
+    /// Lets the stream go without a word to anybody, and stays closed.
+    pub(crate) fn drop_source(&mut self, step: &mut Step<'_>, why: &str) {
+        self.drop_links(step);
+        self.state = State::Parked;
+        self.show_trouble(step, MountState::Waiting, why.into(), false);
+    }
+
+    pub(crate) fn freeze(&mut self, step: &mut Step<'_>, frozen: bool) {
+        if let Some(stream) = self.streaming_mut() {
+            stream.feed.freeze(frozen);
+        }
+        if !frozen {
+            self.produced(step);
+        }
+    }
+
+    /// Publishes one block that goes on after `cut`, and stops; returns the body byte at which it begins.
+    pub(crate) fn splice(&mut self, step: &mut Step<'_>, cut: Cut, fill: bool) -> Option<u64> {
+        let block = self.profile().block.unwrap_or(1);
+        let begins = self.streaming_mut().map(|stream| stream.splice(cut, block, fill));
+        self.show_carrying(step);
+        self.produced(step);
+        begins
+    }
+
+    /// Stops at the next block's end; returns where.
+    pub(crate) fn stop_at_block(&mut self, step: &mut Step<'_>) -> Option<u64> {
+        let block = self.profile().block.unwrap_or(1);
+        let end = self.streaming_mut().map(|stream| stream.stop_at_block(block));
+        self.produced(step);
+        end
+    }
+
+    pub(crate) fn open_gate(&mut self, step: &mut Step<'_>) {
+        if let Some(stream) = self.streaming_mut() {
+            stream.feed.open_gate();
+        }
+        self.produced(step);
+    }
+
+    /// One byte of filler.
+    pub(crate) fn fill(&mut self, step: &mut Step<'_>) {
+        if let Some(stream) = self.streaming_mut() {
+            stream.feed.add_filler();
+        }
+        self.produced(step);
+    }
+
+    /// Asks the kernel how the stream's path looks, unless it was asked just now.
+    pub(crate) fn measure(&mut self, step: &mut Step<'_>) {
+        if let Some(stream) = self.streaming_mut()
+            && step.now.since(stream.looked) >= LOOK_PACE
+        {
+            stream.looked = step.now;
+            step.out.push_back(Output::Measure { link: stream.link });
+        }
+    }
+
+    fn any_stream(&self) -> Option<&Stream> {
+        self.streaming().or_else(|| self.remains.as_deref().map(|remains| &remains.stream))
+    }
+
+    const fn streaming(&self) -> Option<&Stream> {
+        match &self.state {
+            State::Streaming(stream) => Some(stream),
+            State::Parked
+            | State::Poised { .. }
+            | State::Waiting { .. }
+            | State::Resolving { .. }
+            | State::Connecting { .. }
+            | State::Securing { .. }
+            | State::Greeting { .. } => None,
+        }
+    }
+
+    fn streaming_mut(&mut self) -> Option<&mut Stream> {
+        match &mut self.state {
+            State::Streaming(stream) => Some(stream),
+            State::Parked
+            | State::Poised { .. }
+            | State::Waiting { .. }
+            | State::Resolving { .. }
+            | State::Connecting { .. }
+            | State::Securing { .. }
+            | State::Greeting { .. } => None,
+        }
+    }
+}
+
+/// Answers come at once and lead to further questions: this keeps them apart.
+const LOOK_PACE: Duration = Duration::from_millis(30);
+
+fn sight(stream: &Stream) -> Sight {
+    Sight {
+        address: stream.address,
+        written: stream.written,
+        acked: stream.acked,
+        progress: stream.progress,
+        owes: stream.owes(),
+        path: stream.sight,
+        held: stream.feed.is_held(),
+        frozen: stream.feed.is_frozen(),
+    }
+}

@@ -1,0 +1,319 @@
+//! From the first missing acknowledgement to the primary's end: what its listeners have, what the fallback goes on with, and
+//! whether its source may be ended.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use units::Instant;
+use units::snapshot::Incident;
+
+use super::away::Away;
+use super::look::{Eviction, Holder, Look};
+use super::{Ground, Pair, Phase};
+use crate::mount::lead::Sight;
+use crate::mount::{Mount, feed};
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Doubt {
+    cause: String,
+    /// The last moment at which the path was good.
+    good: Instant,
+    /// Bytes acknowledged then.
+    acked: u64,
+    /// When the doubt began.
+    began: Instant,
+    pub look: Look,
+    /// The body byte before which the listeners have everything, as published on the fallback.
+    spliced: Option<u64>,
+    /// The body byte of the fallback from which it goes on.
+    goes_on: u64,
+    pub next: Instant,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Moving {
+    good: Instant,
+    pub look: Look,
+    /// What the listeners have of the primary, by body byte.
+    cut: u64,
+    goes_on: u64,
+    /// The latest moment at which they sit on the fallback.
+    settled: Instant,
+    pub next: Instant,
+}
+
+impl Pair {
+    pub(super) fn begin_doubt(&mut self, ground: &mut Ground<'_>, cause: &str) {
+        let now = ground.now;
+        let primary = &ground.mounts[self.primary];
+        let (sight, why) = match (primary.sight(), primary.remains()) {
+            (Some(sight), _) => (sight, String::new()),
+            (None, Some((sight, why))) => (sight, format!(": {why}")),
+            (None, None) => return,
+        };
+        let good = if sight.owes { sight.progress } else { now };
+        self.phase = Phase::Doubt(Doubt {
+            cause: format!("{cause}{why}"),
+            good,
+            acked: sight.acked,
+            began: now,
+            look: Look::default(),
+            spliced: None,
+            goes_on: 0,
+            next: now,
+        });
+    }
+
+    pub(super) fn doubt(&mut self, ground: &mut Ground<'_>) {
+        let Phase::Doubt(doubt) = &mut self.phase else { return };
+        let now = ground.now;
+        doubt.next = now + PACE;
+        let (place, spare) = (self.primary, self.fallback);
+        let primary = &ground.mounts[place];
+        let alive = primary.sight();
+        let Some(sight) = alive.or_else(|| primary.remains().map(|(sight, _)| sight)) else {
+            self.phase = Phase::Calm;
+            return;
+        };
+        let path_gone = !ground.is_usable(primary.uplink());
+        let healed = alive.is_some() && !path_gone && (sight.acked > doubt.acked || !sight.owes);
+        if healed || (sight.path.zero_window && alive.is_some()) {
+            return self.take_back(ground);
+        }
+        let sure = alive.is_none() || path_gone;
+        let waited = now.since(doubt.good);
+        if alive.is_some() {
+            ground.with(place, Mount::measure);
+        }
+
+        let other = ground.mounts[spare].uplink();
+        let way = if ground.is_usable(other) { other } else { ground.spare(primary_way(ground, place)) };
+        if !doubt.look.is_open() && doubt.look.heard.is_none() && doubt.look.holder == Holder::Unknown {
+            let others = ground.mounts[spare].rendition();
+            let evict = self.policy.proven.is_some_and(|proven| proven.evict);
+            if now == doubt.began || now.since(doubt.began) >= LOOK_AGAIN {
+                doubt.began = now;
+                doubt.look = Look::open(ground, place, sight.address, way, others, evict);
+                // A byte that is acknowledged says that the other path is good.
+                ground.with(spare, Mount::fill);
+            }
+        }
+
+        if !(sure || waited >= SPLICE) {
+            return;
+        }
+        // What goes on must be there before anything is ended.
+        let ready = ground.mounts[spare].sight().filter(|fallback| {
+            (fallback.held || doubt.spliced.is_some())
+                && (!fallback.owes || now.since(fallback.progress) < ANSWERED)
+        });
+        if ready.is_none() {
+            if waited >= GIVE_UP && alive.is_none() {
+                let what = format!("{}; the fallback is not ready: opening the primary anew", doubt.cause);
+                self.tell(ground, what, true);
+                return self.start_over(ground);
+            }
+            return;
+        }
+        let block = ground.mounts[place].profile().block.unwrap_or(1);
+        let known = known_end(&ground.mounts[place], &sight, doubt, block, now);
+        if doubt.spliced != Some(known.cut) {
+            if alive.is_some() {
+                ground.with(place, |mount, step| mount.freeze(step, true));
+            }
+            let Some(cut) = ground.mounts[place].body_at(known.cut) else {
+                let what = format!("{}; what its listeners have is no longer kept", doubt.cause);
+                self.tell(ground, what, true);
+                return self.start_over(ground);
+            };
+            // Nobody can be there yet unless the server has ended the primary by itself.
+            let fill = doubt.look.holder != Holder::Nobody || doubt.spliced.is_some();
+            let begins = ground.with(spare, |mount, step| mount.splice(step, cut, fill));
+            let Phase::Doubt(doubt) = &mut self.phase else { return };
+            doubt.spliced = Some(known.cut);
+            doubt.goes_on = begins.unwrap_or_default();
+            return;
+        }
+        if !(sure || waited >= SUSPECT) {
+            return;
+        }
+        self.decide(ground, known, waited, &sight);
+    }
+
+    /// The splice is published: end the primary, or wait until the server does.
+    fn decide(&mut self, ground: &mut Ground<'_>, known: Known, waited: Duration, sight: &Sight) {
+        let proven = self.proven();
+        let now = ground.now;
+        let Phase::Doubt(doubt) = &mut self.phase else { return };
+        match doubt.look.eviction {
+            Eviction::Done(at) => {
+                let how = "evicted over the other uplink";
+                return self.begin_moving(ground, at + MOVED, how);
+            }
+            Eviction::Asked(at) if now.since(at) < EVICT_PATIENCE => return,
+            Eviction::Asked(_) => doubt.look.eviction = Eviction::Refused,
+            Eviction::Idle | Eviction::Refused => {}
+        }
+        if doubt.look.holder == Holder::Nobody {
+            return self.begin_moving(ground, now + MOVED, "the server had ended the primary itself");
+        }
+        // Heard in its mount's place: the listeners have moved, whatever moved them.
+        let moved = doubt.look.heard_beyond(&ground.mounts[self.fallback], doubt.goes_on);
+        let timeout = proven.source_timeout + TIMEOUT_SLACK;
+        if moved || waited >= timeout {
+            return self.begin_moving(ground, now + MOVED, "the server dropped the silent primary");
+        }
+        let ours = match doubt.look.holder {
+            // The figure may be seconds old, and never ahead of what was written.
+            Holder::Named(read) => {
+                let rate = ground.mounts[self.primary].config().rendition.bitrate.bytes_per_second();
+                read <= sight.written && sight.written - read <= rate * STALE.as_secs() + known.cut.min(131_072)
+            }
+            Holder::Unknown => false,
+            Holder::Foreign | Holder::Nobody => false,
+        } || known.heard;
+        if proven.evict && known.exact && ours && doubt.look.eviction == Eviction::Idle {
+            doubt.look.evict(ground, self.primary);
+        }
+    }
+
+    fn begin_moving(&mut self, ground: &mut Ground<'_>, settled: Instant, how: &str) {
+        let Phase::Doubt(doubt) = &self.phase else { return };
+        let doubt = doubt.clone();
+        let now = ground.now;
+        let cut = doubt.spliced.unwrap_or(doubt.acked);
+        let detected = u64::try_from(now.since(doubt.good).as_millis()).unwrap_or(u64::MAX);
+        let what = format!("{}: listeners moved to the fallback ({how}) after {detected} ms", doubt.cause);
+        self.tell(ground, what, true);
+        self.incident = Some(Incident {
+            output: self.policy.name.clone(),
+            began: doubt.good,
+            cause: doubt.cause,
+            detected_ms: detected,
+            cut,
+            moved: how.to_string(),
+            pause_ms: 0,
+            lost_ms: Some(0),
+            healed: None,
+        });
+        self.phase =
+            Phase::Moving(Moving { good: doubt.good, look: doubt.look, cut, goes_on: doubt.goes_on, settled, next: now + PACE });
+    }
+
+    pub(super) fn moving(&mut self, ground: &mut Ground<'_>) {
+        let Phase::Moving(moving) = &mut self.phase else { return };
+        let now = ground.now;
+        moving.next = (now + PACE).min(moving.settled);
+        // The probe moves with the listeners: what it hears of the fallback, they hear.
+        let heard = moving.look.heard_beyond(&ground.mounts[self.fallback], moving.goes_on);
+        if !heard && now < moving.settled {
+            return;
+        }
+        let pause = u64::try_from(now.since(moving.good).as_millis()).unwrap_or(u64::MAX);
+        if let Some(incident) = &mut self.incident {
+            incident.pause_ms = pause;
+        }
+        moving.look.close(ground);
+        ground.with(self.primary, |mount, step| {
+            mount.drop_source(step, "its listeners are on the fallback");
+        });
+        ground.with(self.fallback, |mount, step| {
+            mount.lead(step.now, true);
+            mount.open_gate(step);
+        });
+        self.phase = Phase::Away(Away::new(now));
+    }
+
+    /// The doubt was unfounded: the primary goes on where it stopped.
+    fn take_back(&mut self, ground: &mut Ground<'_>) {
+        let Phase::Doubt(doubt) = &mut self.phase else { return };
+        // Asked for is asked for: the server may be ending the source this very moment.
+        if matches!(doubt.look.eviction, Eviction::Asked(_) | Eviction::Done(_)) {
+            return;
+        }
+        doubt.look.close(ground);
+        self.phase = Phase::Calm;
+        ground.with(self.primary, |mount, step| mount.freeze(step, false));
+    }
+
+    /// Both mounts open by themselves, as if they had just been set up.
+    pub(super) fn start_over(&mut self, ground: &mut Ground<'_>) {
+        match &mut self.phase {
+            Phase::Doubt(doubt) => doubt.look.close(ground),
+            Phase::Moving(moving) => moving.look.close(ground),
+            Phase::Return(back) => back.look.close(ground),
+            Phase::Calm | Phase::Away(_) => {}
+        }
+        let first = ground.ways.first().copied().flatten();
+        let now = ground.now;
+        for (place, start) in [(self.primary, feed::Start::Live), (self.fallback, feed::Start::Held)] {
+            let way = if place == self.primary { first } else { ground.spare(first) };
+            ground.with(place, |mount, step| {
+                mount.drop_source(step, "opening it anew");
+                mount.route(way);
+                mount.begin_with(start);
+                mount.lead(now, false);
+            });
+        }
+        if let Some(incident) = &mut self.incident {
+            incident.lost_ms = None;
+        }
+        self.close_incident(ground);
+        self.phase = Phase::Calm;
+    }
+}
+
+/// How much is known of what the server received.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The end of the last whole block.
+    cut: u64,
+    /// No other end is possible.
+    exact: bool,
+    /// The listener probe heard our own bytes there.
+    heard: bool,
+}
+
+fn known_end(mount: &Mount, sight: &Sight, doubt: &Doubt, block: u64, now: Instant) -> Known {
+    let floor = |body: u64| body - body % block;
+    let (acked, most) = (floor(sight.acked), floor(sight.written));
+    let heard = doubt.look.heard.and_then(|heard| Some((mount.body_of(heard.rendition, heard.upto)?, heard.at)));
+    match heard {
+        // Whole blocks only: anything else is not this mount's.
+        Some((body, at)) if body % block == 0 && (acked..=most).contains(&body) => {
+            // A burst comes at once; what has stopped growing was all there is.
+            let drained = doubt.spliced.is_some() && now.since(at) >= DRAINED;
+            Known { cut: body, exact: body == most || drained, heard: true }
+        }
+        Some((body, _)) if body % block == 0 => Known { cut: acked, exact: acked == most, heard: true },
+        Some(_) | None => Known { cut: acked, exact: acked == most, heard: false },
+    }
+}
+
+fn primary_way(ground: &Ground<'_>, place: usize) -> Option<crate::event::UplinkId> {
+    ground.mounts[place].uplink()
+}
+
+/// The first missing acknowledgement: what may be needed is being opened.
+pub(super) const LOOK: Duration = Duration::from_millis(200);
+/// What goes on is published, and the primary is not written to any more. Early enough for the fallback's turns to be quiet
+/// when the listeners come: the server attends to them in the third one (0.25 s each) after its last byte.
+const SPLICE: Duration = Duration::from_millis(500);
+/// The path is suspect: its source may be ended.
+const SUSPECT: Duration = Duration::from_millis(700);
+/// The other path has answered within this.
+const ANSWERED: Duration = Duration::from_millis(600);
+const PACE: Duration = Duration::from_millis(50);
+const DRAINED: Duration = Duration::from_millis(60);
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const EVICT_PATIENCE: Duration = Duration::from_secs(2);
+/// A figure of the server is at most so old.
+const STALE: Duration = Duration::from_secs(7);
+/// The server looks at its clock once a second.
+const TIMEOUT_SLACK: Duration = Duration::from_millis(1500);
+/// From the source's end to the fallback's first block at its listeners: the primary's last turn, three of the fallback's.
+const MOVED: Duration = Duration::from_millis(1050);
+/// With nothing to go on with, a primary that is gone is opened anew after this.
+const GIVE_UP: Duration = Duration::from_secs(1);

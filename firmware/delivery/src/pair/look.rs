@@ -1,0 +1,219 @@
+//! What is asked over the healthy uplink while the primary is in doubt: who its source is, what its listeners have; and the
+//! request that ends it, held ready.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use units::{BytePos, Instant};
+
+use super::Ground;
+use crate::event::{Answer, LinkId, Output, Question, RenditionId, UplinkId};
+use crate::mount::{Event, Mount};
+use crate::wire::request;
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Look {
+    source: Option<LinkId>,
+    evict: Option<LinkId>,
+    probe: Option<LinkId>,
+    pub holder: Holder,
+    pub eviction: Eviction,
+    pub heard: Option<Heard>,
+}
+
+/// Who the server says is the mount's source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) enum Holder {
+    /// Not answered yet, or not to be found out.
+    #[default]
+    Unknown,
+    /// A source of our name, which read so many bytes.
+    Named(u64),
+    /// A source of another name.
+    Foreign,
+    /// Nobody.
+    Nobody,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) enum Eviction {
+    /// Not asked for.
+    #[default]
+    Idle,
+    /// Asked for then.
+    Asked(Instant),
+    /// The server ended the source.
+    Done(Instant),
+    /// The server will not, or did not answer.
+    Refused,
+}
+
+/// What the listener probe has heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Heard {
+    pub rendition: RenditionId,
+    pub upto: BytePos,
+    pub at: Instant,
+}
+
+impl Look {
+    pub(super) fn owns(&self, link: LinkId) -> bool {
+        [self.source, self.evict, self.probe].contains(&Some(link))
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        self.probe.is_some() || self.source.is_some() || self.evict.is_some()
+    }
+
+    /// Opens all three, at the very address that the mount's source is connected to.
+    pub(super) fn open(
+        ground: &mut Ground<'_>,
+        place: usize,
+        address: IpAddr,
+        uplink: Option<UplinkId>,
+        others: RenditionId,
+        evict: bool,
+    ) -> Self {
+        let mut look = Self { probe: Some(ground.link()), ..Self::default() };
+        let mount: &Mount = &ground.mounts[place];
+        let (config, tls) = (mount.config(), mount.tls());
+        let address = mount.page_address(address);
+        let mut renditions = Vec::from([mount.rendition()]);
+        if others != mount.rendition() {
+            renditions.push(others);
+        }
+        let listen = request::page(config, ground.agent, &config.path);
+        let stats = request::admin_stats(config, ground.agent);
+        let path = config.path.clone();
+        if let Some(link) = look.probe {
+            ground.out.push_back(Output::Listen {
+                link,
+                uplink,
+                address,
+                tls: tls.clone(),
+                request: listen,
+                renditions,
+            });
+        }
+        let link = ground.link();
+        look.source = Some(link);
+        ground.out.push_back(Output::Ask {
+            link,
+            uplink,
+            address,
+            tls: tls.clone(),
+            request: Some(stats),
+            question: Question::Source { path },
+            patience: PATIENCE,
+        });
+        if evict {
+            let link = ground.link();
+            look.evict = Some(link);
+            ground.out.push_back(Output::Ask {
+                link,
+                uplink,
+                address,
+                tls,
+                request: None,
+                question: Question::Evict,
+                patience: READY,
+            });
+        }
+        look
+    }
+
+    /// Asks the server to end the mount's source.
+    pub(super) fn evict(&mut self, ground: &mut Ground<'_>, place: usize) {
+        let Some(link) = self.evict else {
+            self.eviction = Eviction::Refused;
+            return;
+        };
+        let request = request::evict(ground.mounts[place].config(), ground.agent);
+        ground.out.push_back(Output::Request { link, request });
+        self.eviction = Eviction::Asked(ground.now);
+    }
+
+    pub(super) fn event(&mut self, now: Instant, agent: &str, link: LinkId, event: &Event<'_>) {
+        match event {
+            Event::Heard { rendition, upto } if self.probe == Some(link) => {
+                self.heard = Some(Heard { rendition: *rendition, upto: *upto, at: now });
+            }
+            Event::Answered(answer) if self.source == Some(link) => {
+                self.source = None;
+                self.holder = match answer {
+                    Answer::Source { read: Some(read), agent: Some(named), .. } if named == agent => {
+                        Holder::Named(*read)
+                    }
+                    Answer::Source { agent: Some(_), .. } => Holder::Foreign,
+                    Answer::Source { agent: None, .. } => Holder::Unknown,
+                    Answer::NoSource => Holder::Nobody,
+                    Answer::TitleTaken
+                    | Answer::TitleRefused { .. }
+                    | Answer::Listed { .. }
+                    | Answer::NotListed
+                    | Answer::NoStatus { .. }
+                    | Answer::Evicted
+                    | Answer::Forbidden { .. }
+                    | Answer::Heard { .. }
+                    | Answer::HeardForeign
+                    | Answer::HeardNothing { .. } => Holder::Unknown,
+                };
+            }
+            Event::Answered(answer) if self.evict == Some(link) => {
+                self.evict = None;
+                self.eviction = match answer {
+                    Answer::Evicted | Answer::NoSource => Eviction::Done(now),
+                    Answer::TitleTaken
+                    | Answer::TitleRefused { .. }
+                    | Answer::Listed { .. }
+                    | Answer::NotListed
+                    | Answer::NoStatus { .. }
+                    | Answer::Source { .. }
+                    | Answer::Forbidden { .. }
+                    | Answer::Heard { .. }
+                    | Answer::HeardForeign
+                    | Answer::HeardNothing { .. } => Eviction::Refused,
+                };
+            }
+            Event::Failed(_) | Event::Closed(_) => {
+                if self.source == Some(link) {
+                    self.source = None;
+                } else if self.evict == Some(link) {
+                    self.evict = None;
+                    self.eviction = Eviction::Refused;
+                } else if self.probe == Some(link) {
+                    self.probe = None;
+                }
+            }
+            Event::Heard { .. }
+            | Event::Answered(_)
+            | Event::Resolved(_)
+            | Event::Reached
+            | Event::Connected
+            | Event::DateIgnored
+            | Event::Replied(_)
+            | Event::Wrote { .. }
+            | Event::Writable
+            | Event::Measured { .. } => {}
+        }
+    }
+
+    /// Whether the probe heard bytes that only `mount` can have passed on, beyond its body byte `from`.
+    pub(super) fn heard_beyond(&self, mount: &Mount, from: u64) -> bool {
+        self.heard
+            .and_then(|heard| mount.body_of(heard.rendition, heard.upto))
+            .is_some_and(|body| body > from)
+    }
+
+    pub(super) fn close(&mut self, ground: &mut Ground<'_>) {
+        for link in [self.source.take(), self.evict.take(), self.probe.take()].into_iter().flatten() {
+            ground.out.push_back(Output::Close { link });
+        }
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+/// As long as a server waits for a head.
+const READY: Duration = Duration::from_secs(14);

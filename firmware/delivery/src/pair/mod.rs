@@ -1,0 +1,339 @@
+//! Two mounts of one output that share their listeners: when to doubt the primary, when to move them, when to bring them back
+//! (DESIGN 3). Policy only; what a mount can be made to do is in [`crate::mount`].
+//!
+//! Invariants
+//! - The listeners are on one mount, and only that one carries sound that they hear.
+//! - Nothing is ended before what goes on for its listeners is published.
+//! - No source is evicted that is not proven to be ours.
+//! - Every phase but calm has an end in time; where a step fails, the station goes on with whatever works.
+
+mod away;
+mod doubt;
+mod look;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use units::Instant;
+use units::snapshot::{HandOverReport, Incident, MountReport, Role};
+
+use self::away::{Away, Return};
+use self::doubt::{Doubt, Moving};
+use crate::config::{OutputConfig, Proven, Standby};
+use crate::event::{LinkId, Output, Telling, UplinkId};
+use crate::index::Index;
+use crate::mount::feed::Start;
+use crate::mount::{Event, Mount, Step};
+
+/// What a pair is lent for one step.
+pub(crate) struct Ground<'a> {
+    pub now: Instant,
+    pub mounts: &'a mut [Mount],
+    pub indices: &'a [Index],
+    pub agent: &'a str,
+    pub title: Option<&'a str>,
+    pub out: &'a mut VecDeque<Output>,
+    pub next_link: &'a mut u32,
+    /// Usable uplinks, best first; without any configured, one way that nothing is bound to.
+    pub ways: &'a [Option<UplinkId>],
+}
+
+impl Ground<'_> {
+    /// Lets `act` make the mount at `place` do something.
+    fn with<T>(&mut self, place: usize, act: impl FnOnce(&mut Mount, &mut Step<'_>) -> T) -> T {
+        let mount = &mut self.mounts[place];
+        let mut step = Step {
+            now: self.now,
+            index: &self.indices[usize::from(mount.rendition().0)],
+            indices: self.indices,
+            agent: self.agent,
+            title: self.title,
+            out: self.out,
+            next_link: self.next_link,
+        };
+        act(mount, &mut step)
+    }
+
+    fn link(&mut self) -> LinkId {
+        *self.next_link = self.next_link.wrapping_add(1);
+        LinkId(*self.next_link)
+    }
+
+    /// Whether bytes can be expected to pass there.
+    fn is_usable(&self, way: Option<UplinkId>) -> bool {
+        self.ways.contains(&way)
+    }
+
+    /// The best usable way that is not `taken`; `taken` itself where it is the only one.
+    fn spare(&self, taken: Option<UplinkId>) -> Option<UplinkId> {
+        let other = self.ways.iter().find(|&&way| way != taken);
+        other.or_else(|| self.ways.first()).copied().flatten()
+    }
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Pair {
+    policy: OutputConfig,
+    /// Places of the two mounts.
+    primary: usize,
+    fallback: usize,
+    phase: Phase,
+    /// The next byte of filler on the held fallback.
+    fill_at: Instant,
+    /// Returns that did not last: each doubles the settle time.
+    flaps: u32,
+    /// When the listeners were last brought back.
+    returned: Option<Instant>,
+    incident: Option<Incident>,
+    incidents: VecDeque<Incident>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+enum Phase {
+    /// The listeners are on the primary.
+    Calm,
+    /// The primary's path is in doubt; everything can still be taken back.
+    Doubt(Doubt),
+    /// The primary's source has been ended; its listeners are on their way.
+    Moving(Moving),
+    /// The listeners are on the fallback.
+    Away(Away),
+    /// They are being brought back.
+    Return(Return),
+}
+
+impl Pair {
+    /// A pair of mounts at these places that may share listeners, if the survey found that they can.
+    pub(crate) fn of(
+        policy: &OutputConfig,
+        primary: usize,
+        fallback: usize,
+        mounts: &[Mount],
+        now: Instant,
+    ) -> Option<Self> {
+        let proven = policy.proven.as_ref()?;
+        let holds = match policy.standby {
+            Standby::Auto | Standby::Held => true,
+            Standby::Full | Standby::Cold => false,
+        };
+        let (one, other) = (mounts[primary].config(), mounts[fallback].config());
+        let same = one.server == other.server;
+        let blocks = mounts[primary].profile().block.is_some();
+        let matched = one.rendition.matches(&other.rendition).is_ok();
+        (holds && same && blocks && matched && proven.fallback && proven.overrides).then(|| Self {
+            policy: policy.clone(),
+            primary,
+            fallback,
+            phase: Phase::Calm,
+            fill_at: now,
+            flaps: 0,
+            returned: None,
+            incident: None,
+            incidents: VecDeque::new(),
+        })
+    }
+
+    /// Whether `other` pairs the same mounts under the same rules: then this one's course goes on.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.policy == other.policy
+    }
+
+    /// The mounts' places have changed.
+    pub(crate) fn moved_to(&mut self, other: &Self) {
+        (self.primary, self.fallback) = (other.primary, other.fallback);
+    }
+
+    pub(crate) const fn places(&self) -> (usize, usize) {
+        (self.primary, self.fallback)
+    }
+
+    /// Takes the lead of two mounts that are new.
+    pub(crate) fn begin(&self, mounts: &mut [Mount], ways: &[Option<UplinkId>]) {
+        let first = ways.first().copied().flatten();
+        let second = ways.get(1).or_else(|| ways.first()).copied().flatten();
+        mounts[self.primary].route(first);
+        mounts[self.fallback].route(second);
+        mounts[self.fallback].begin_with(Start::Held);
+    }
+
+    pub(crate) fn owns(&self, link: LinkId) -> bool {
+        match &self.phase {
+            Phase::Calm | Phase::Away(_) => false,
+            Phase::Doubt(doubt) => doubt.look.owns(link),
+            Phase::Moving(moving) => moving.look.owns(link),
+            Phase::Return(back) => back.look.owns(link),
+        }
+    }
+
+    /// Something came on a link that [`Pair::owns`] says is the pair's own.
+    pub(crate) fn event(&mut self, ground: &mut Ground<'_>, link: LinkId, event: &Event<'_>) {
+        let (now, agent) = (ground.now, ground.agent);
+        match &mut self.phase {
+            Phase::Calm | Phase::Away(_) => {}
+            Phase::Doubt(doubt) => doubt.look.event(now, agent, link, event),
+            Phase::Moving(moving) => moving.look.event(now, agent, link, event),
+            Phase::Return(back) => back.look.event(now, agent, link, event),
+        }
+        self.step(ground);
+    }
+
+    /// Whether what happened to a mount is of interest: its acknowledgements in calm times are not.
+    pub(crate) const fn is_about(&self, event: &Event<'_>) -> bool {
+        match event {
+            Event::Wrote { .. } | Event::Measured { .. } | Event::Writable => {
+                !matches!(self.phase, Phase::Calm)
+            }
+            Event::Closed(_) | Event::Failed(_) | Event::Replied(_) | Event::Connected => true,
+            Event::Resolved(_)
+            | Event::Reached
+            | Event::DateIgnored
+            | Event::Heard { .. }
+            | Event::Answered(_) => false,
+        }
+    }
+
+    /// When the pair wants to be looked at next.
+    pub(crate) fn deadline(&self, mounts: &[Mount]) -> Instant {
+        match &self.phase {
+            Phase::Calm => {
+                let sight = mounts[self.primary].sight();
+                let doubt = sight.filter(|sight| sight.owes).map(|sight| sight.progress + doubt::LOOK);
+                doubt.map_or(self.fill_at, |doubt| doubt.min(self.fill_at))
+            }
+            Phase::Doubt(doubt) => doubt.next,
+            Phase::Moving(moving) => moving.next,
+            Phase::Away(away) => away.next,
+            Phase::Return(back) => back.next,
+        }
+    }
+
+    /// Looks at both mounts and does what is to be done now.
+    pub(crate) fn step(&mut self, ground: &mut Ground<'_>) {
+        let (primary, fallback) = (&ground.mounts[self.primary], &ground.mounts[self.fallback]);
+        if primary.is_writing() || fallback.is_writing() {
+            return;
+        }
+        // Each turn either stays in its phase or leaves it; no course leads back within one step.
+        for _ in 0..4 {
+            let before = core::mem::discriminant(&self.phase);
+            match &self.phase {
+                Phase::Calm => self.calm(ground),
+                Phase::Doubt(_) => self.doubt(ground),
+                Phase::Moving(_) => self.moving(ground),
+                Phase::Away(_) => self.away(ground),
+                Phase::Return(_) => self.returning(ground),
+            }
+            let busy = ground.mounts[self.primary].is_writing() || ground.mounts[self.fallback].is_writing();
+            if busy || before == core::mem::discriminant(&self.phase) {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn report(&self) -> HandOverReport {
+        let (listeners_on, phase) = match &self.phase {
+            Phase::Calm => (Role::Primary, "calm"),
+            Phase::Doubt(_) => (Role::Primary, "doubt"),
+            Phase::Moving(_) => (Role::Fallback, "moving"),
+            Phase::Away(_) => (Role::Fallback, "away"),
+            Phase::Return(_) => (Role::Fallback, "returning"),
+        };
+        let incidents = self.incidents.iter().chain(&self.incident).cloned().collect();
+        HandOverReport { listeners_on, phase: phase.to_string(), incidents }
+    }
+
+    /// A held mount costs next to nothing; what it costs a day is said where a full one's bytes are.
+    pub(crate) fn cost(&self, report: &mut MountReport) {
+        if report.role == Role::Fallback {
+            report.bytes_per_day = 86_400 / FILL_EVERY.as_secs() * FILL_COST;
+        }
+    }
+
+    fn proven(&self) -> Proven {
+        // A pair is only made of what is proven.
+        self.policy.proven.unwrap_or(Proven {
+            fallback: false,
+            overrides: false,
+            evict: false,
+            burst: 65_536,
+            queue: 524_288,
+            source_timeout: Duration::from_secs(10),
+        })
+    }
+
+    fn calm(&mut self, ground: &mut Ground<'_>) {
+        self.hold(ground);
+        if ground.mounts[self.primary].remains().is_some() {
+            return self.begin_doubt(ground, "the primary's source was ended");
+        }
+        let Some(sight) = ground.mounts[self.primary].sight() else {
+            // Not on air yet: it opens by itself, through the best way there is.
+            let first = ground.ways.first().copied().flatten();
+            ground.mounts[self.primary].route(first);
+            return;
+        };
+        ground.mounts[self.primary].lead(ground.now, true);
+        if !ground.is_usable(ground.mounts[self.primary].uplink()) {
+            self.begin_doubt(ground, "its uplink is gone");
+        } else if sight.owes && !sight.path.zero_window && ground.now.since(sight.progress) >= doubt::LOOK {
+            self.begin_doubt(ground, "no byte is acknowledged");
+        }
+    }
+
+    /// Keeps the fallback connected: a byte now and then, over the spare uplink, and a new connection before its first block
+    /// is full of them.
+    fn hold(&mut self, ground: &mut Ground<'_>) {
+        let now = ground.now;
+        let way = ground.spare(ground.mounts[self.primary].uplink());
+        let fallback = &mut ground.mounts[self.fallback];
+        fallback.begin_with(Start::Held);
+        let Some(sight) = fallback.sight() else {
+            fallback.route(way);
+            self.fill_at = now + FILL_EVERY;
+            return;
+        };
+        let stray = fallback.uplink() != way && ground.ways.len() > 1;
+        let block = fallback.profile().block.unwrap_or(u64::MAX);
+        if !sight.held || stray || sight.written + 2 >= block {
+            let fallback = self.fallback;
+            ground.with(fallback, |mount, step| {
+                mount.lead(step.now, true);
+                mount.launch(step, way, Start::Held, false);
+                mount.lead(step.now, false);
+            });
+            self.fill_at = now + FILL_EVERY;
+        } else if self.fill_at <= now {
+            self.fill_at = now + FILL_EVERY;
+            ground.with(self.fallback, Mount::fill);
+        }
+    }
+
+    fn tell(&self, ground: &mut Ground<'_>, what: String, alarm: bool) {
+        let output = self.policy.name.clone();
+        ground.out.push_back(Output::Tell(Telling { output, what, alarm }));
+    }
+
+    /// The incident is over.
+    fn close_incident(&mut self, ground: &mut Ground<'_>) {
+        if let Some(mut incident) = self.incident.take() {
+            incident.healed = Some(ground.now);
+            let seconds = ground.now.since(incident.began).as_secs();
+            self.tell(ground, format!("the listeners are back on the primary after {seconds} s"), false);
+            self.incidents.push_back(incident);
+            if self.incidents.len() > KEPT_INCIDENTS {
+                self.incidents.pop_front();
+            }
+        }
+    }
+}
+
+/// Well below half of the shortest source timeout in use (10 s).
+const FILL_EVERY: Duration = Duration::from_secs(4);
+/// What a byte of filler costs on the wire with its headers and its acknowledgement, over TLS.
+const FILL_COST: u64 = 150;
+const KEPT_INCIDENTS: usize = 20;
