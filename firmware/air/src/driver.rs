@@ -13,11 +13,12 @@ use delivery::wire::{AnswerReader, ListenReader, Piece};
 use delivery::{Backlog, Config, Delivery, Input, LinkId, Output};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
-use units::snapshot::OutputReport;
+use units::snapshot::{OutputReport, UplinkReport};
 use units::{Frames, Instant, Rendition};
 
 use crate::clock;
 use crate::link::{self, Source, Way};
+use crate::uplink::Uplinks;
 use crate::tls::{Judge, Opening};
 use crate::wire::io_failure;
 
@@ -39,10 +40,9 @@ struct State {
     tasks: HashMap<LinkId, AbortHandle>,
     /// Questions whose connection waits for the request.
     requests: HashMap<LinkId, oneshot::Sender<Vec<u8>>>,
-    /// Network interfaces of the uplinks.
-    interfaces: Vec<String>,
+    uplinks: Uplinks,
     /// Names being looked up, and who asked.
-    names: HashMap<String, Vec<LinkId>>,
+    names: HashMap<(String, Option<UplinkId>), Vec<LinkId>>,
     judge: Judge,
     armed: Option<Instant>,
     /// Inputs that follow from one another; kept, so that a packet costs no allocation.
@@ -59,7 +59,7 @@ pub(crate) struct Encoded {
 }
 
 impl Driver {
-    pub(crate) fn new(judge: Judge) -> Self {
+    pub(crate) fn new(judge: Judge, uplinks: Uplinks) -> Self {
         let state = State {
             core: Delivery::new(),
             recorder: Recorder::new(),
@@ -67,7 +67,7 @@ impl Driver {
             sources: HashMap::new(),
             tasks: HashMap::new(),
             requests: HashMap::new(),
-            interfaces: Vec::new(),
+            uplinks,
             names: HashMap::new(),
             judge,
             armed: None,
@@ -104,8 +104,7 @@ impl Driver {
     }
 
     pub(crate) fn configure(&self, config: Config) {
-        self.0.state.borrow_mut().interfaces =
-            config.uplinks.iter().map(|uplink| uplink.interface.clone()).collect();
+        self.0.state.borrow().uplinks.configure(&config.uplinks);
         self.feed(Input::Configure(Box::new(config)));
         let mut state = self.0.state.borrow_mut();
         let State { core, backlogs, packets, .. } = &mut *state;
@@ -157,8 +156,8 @@ impl Driver {
     }
 
     /// A name was looked up: who asked for it.
-    pub(crate) fn resolved(&self, host: &str) -> Vec<LinkId> {
-        self.0.state.borrow_mut().names.remove(host).unwrap_or_default()
+    pub(crate) fn resolved(&self, asked: &(String, Option<UplinkId>)) -> Vec<LinkId> {
+        self.0.state.borrow_mut().names.remove(asked).unwrap_or_default()
     }
 
     pub(crate) fn judge(&self, tls: &Tls) -> Result<Opening, Failure> {
@@ -191,6 +190,10 @@ impl Driver {
 
     pub(crate) fn report(&self) -> Vec<OutputReport> {
         self.0.state.borrow().core.report()
+    }
+
+    pub(crate) fn uplinks(&self) -> Vec<UplinkReport> {
+        self.0.state.borrow().core.uplinks()
     }
 
     pub(crate) fn title(&self) -> Option<String> {
@@ -243,19 +246,20 @@ impl Driver {
                 let failure = source.wire.borrow_mut().send_head(&bytes).err()?;
                 Some(Input::Closed { link, failure: Some(io_failure(&failure)) })
             }
-            // Names are looked up by whatever way there is.
-            Output::Resolve { link, uplink: _, host } => {
-                if let Some(asking) = state.names.get_mut(&host) {
+            Output::Resolve { link, uplink, host } => {
+                let asked = (host, uplink);
+                if let Some(asking) = state.names.get_mut(&asked) {
                     asking.push(link);
                 } else {
-                    state.names.insert(host.clone(), vec![link]);
-                    tokio::task::spawn_local(link::resolve(self.clone(), host));
+                    state.names.insert(asked.clone(), vec![link]);
+                    let uplinks = state.uplinks.clone();
+                    tokio::task::spawn_local(link::resolve(self.clone(), uplinks, asked));
                 }
                 None
             }
-            Output::Connect { link, uplink, address, tls, talk } => {
+            Output::Connect { link, uplink, address, tls, talk, kept } => {
                 let way = state.way(uplink, address, tls);
-                self.spawn(state, link, link::source(self.clone(), link, way, talk))
+                self.spawn(state, link, link::source(self.clone(), link, way, talk, kept))
             }
             Output::Ask { link, uplink, address, tls, request, question, patience } => {
                 let way = state.way(uplink, address, tls);
@@ -291,6 +295,10 @@ impl Driver {
                 }
                 None
             }
+            Output::Uplink(output) => {
+                state.uplinks.carry_out(output);
+                None
+            }
             Output::Log(transition) => {
                 say(&transition);
                 None
@@ -321,8 +329,7 @@ impl Driver {
 
 impl State {
     fn way(&self, uplink: Option<UplinkId>, address: SocketAddr, tls: Option<Tls>) -> Way {
-        let interface = uplink.and_then(|uplink| self.interfaces.get(usize::from(uplink.0))).cloned();
-        Way { interface, address, tls }
+        Way { uplinks: self.uplinks.clone(), uplink, address, tls }
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use delivery::event::{Failure, Input, LinkId, Question, RenditionId, Talk, Tls};
+use delivery::event::{Failure, Input, LinkId, Question, RenditionId, Talk, Tls, UplinkId};
 use delivery::wire::{AnswerReader, ListenReader, ReplyReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
-use crate::aside::aside;
 use crate::driver::Driver;
 use crate::socket;
+use crate::uplink::Uplinks;
 use crate::wire::{Wire, handshake, io_failure};
 
 /// A connected source, shared by its task and the driver. Never borrowed across a wait.
@@ -23,48 +23,30 @@ pub(crate) struct Source {
     pub full: Notify,
 }
 
-/// Looks a name up, both families, and answers every attempt that asked for it meanwhile: a name server that hangs holds
-/// one thread for a name, however often it is asked.
-pub(crate) async fn resolve(driver: Driver, host: String) {
-    let name = host.clone();
-    let outcome = aside("resolve", move || {
-        let found = (name.as_str(), 0).to_socket_addrs()?;
-        let mut addresses: Vec<IpAddr> = Vec::new();
-        for address in found.map(|address| address.ip()) {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        Ok(addresses)
-    });
-    let outcome = outcome.await.unwrap_or_else(|| Err(io::Error::other("no thread to look names up")));
-    for link in driver.resolved(&host) {
-        driver.feed(found(link, &outcome));
-    }
-}
-
-fn found(link: LinkId, outcome: &io::Result<Vec<IpAddr>>) -> Input {
-    match outcome {
-        Ok(addresses) => Input::Resolved { link, addresses: addresses.clone() },
-        // The C library's resolver gives its verdict as text only: EAI_AGAIN is a dead name server, the rest a dead name.
-        Err(error) if error.to_string().contains("emporary failure") => {
-            Input::Failed { link, failure: Failure::NoNameServer }
-        }
-        Err(_) => Input::Failed { link, failure: Failure::NoSuchName },
+/// Looks a name up through an uplink, both families, and answers every attempt that asked for it meanwhile: a name server
+/// that hangs is asked once, however many wait.
+pub(crate) async fn resolve(driver: Driver, uplinks: Uplinks, asked: (String, Option<UplinkId>)) {
+    let outcome = uplinks.resolve(asked.1, &asked.0).await;
+    for link in driver.resolved(&asked) {
+        driver.feed(match &outcome {
+            Ok(addresses) => Input::Resolved { link, addresses: addresses.clone() },
+            Err(failure) => Input::Failed { link, failure: failure.clone() },
+        });
     }
 }
 
 /// Where a connection goes.
 pub(crate) struct Way {
-    /// The network interface that it is bound to; `None`: whatever the routes say.
-    pub interface: Option<String>,
+    pub uplinks: Uplinks,
+    /// The uplink that it is bound to; `None`: whatever the routes say.
+    pub uplink: Option<UplinkId>,
     pub address: SocketAddr,
     pub tls: Option<Tls>,
 }
 
 /// Connects a source, then reads what the server says until the end.
-pub(crate) async fn source(driver: Driver, link: LinkId, way: Way, talk: Talk) {
-    let wire = match connect(&driver, Some(link), way).await {
+pub(crate) async fn source(driver: Driver, link: LinkId, way: Way, talk: Talk, kept: Duration) {
+    let wire = match connect(&driver, Some((link, kept)), way).await {
         Ok(wire) => wire,
         Err(failure) => return driver.feed(Input::Failed { link, failure }),
     };
@@ -226,20 +208,18 @@ async fn send(wire: &mut Wire, request: &[u8]) -> Result<Rc<TcpStream>, Failure>
     Ok(stream)
 }
 
-async fn connect(driver: &Driver, source: Option<LinkId>, way: Way) -> Result<Wire, Failure> {
-    let Way { interface, address, tls } = way;
-    let stream = open(address, interface.as_deref()).await.map_err(|error| io_failure(&error))?;
-    if source.is_some() {
-        socket::prepare_source(&stream).map_err(|error| Failure::Local(error.to_string()))?;
-    }
-    if let Some(link) = source {
+async fn connect(driver: &Driver, source: Option<(LinkId, Duration)>, way: Way) -> Result<Wire, Failure> {
+    let Way { uplinks, uplink, address, tls } = way;
+    let stream = open(address, &uplinks, uplink).await.map_err(|error| io_failure(&error))?;
+    if let Some((link, kept)) = source {
+        socket::prepare_source(&stream, kept).map_err(|error| Failure::Local(error.to_string()))?;
         driver.feed(Input::Reached { link });
     }
     let secured = match tls {
         None => None,
         Some(tls) => {
             let (connection, date_ignored) = handshake(&stream, driver.judge(&tls)?).await?;
-            if let Some(link) = source.filter(|_| date_ignored) {
+            if let Some((link, _)) = source.filter(|_| date_ignored) {
                 driver.feed(Input::DateIgnored { link });
             }
             Some(connection)
@@ -248,10 +228,8 @@ async fn connect(driver: &Driver, source: Option<LinkId>, way: Way) -> Result<Wi
     Ok(Wire::new(Rc::new(stream), secured))
 }
 
-async fn open(address: SocketAddr, interface: Option<&str>) -> io::Result<TcpStream> {
+async fn open(address: SocketAddr, uplinks: &Uplinks, uplink: Option<UplinkId>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(interface) = interface {
-        socket::bind_to(&socket, interface)?;
-    }
+    uplinks.bind(uplink, &socket)?;
     socket.connect(address).await
 }

@@ -15,6 +15,7 @@ mod sound;
 mod station;
 mod titles;
 mod tls;
+mod uplink;
 mod wire;
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
@@ -35,6 +36,7 @@ use units::snapshot::{Command, PROTOCOL, Reply, Request};
 use crate::driver::Driver;
 use crate::encoders::Packet;
 use crate::sound::Sound;
+use crate::uplink::Uplinks;
 use crate::station::Station;
 use crate::tls::Judge;
 
@@ -98,7 +100,14 @@ async fn on_air(config: &Path, settings: Settings, log: log::Log) -> anyhow::Res
     let bound = listener.is_some();
     let (packets, inbox) = mpsc::channel(PACKET_QUEUE);
     let (titles, orders) = mpsc::channel(64);
-    let driver = Driver::new(Judge::new(saved_time::load(&places.state)));
+    let (uplinks, mut news) = Uplinks::new();
+    let driver = Driver::new(Judge::new(saved_time::load(&places.state)), uplinks);
+    let told = driver.clone();
+    tokio::task::spawn_local(async move {
+        while let Some(input) = news.recv().await {
+            told.feed(delivery::Input::Uplink(input));
+        }
+    });
     let sound = Sound::new(driver.clone(), packets);
     tokio::task::spawn_local(Rc::clone(&sound).run());
     tokio::task::spawn_local(deliver(driver.clone(), inbox));

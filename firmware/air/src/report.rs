@@ -35,6 +35,7 @@ pub(crate) fn snapshot(fixed: &Fixed, station: &str, sound: &Sound, driver: &Dri
         input,
         levels: sound.levels(),
         renditions,
+        uplinks: driver.uplinks(),
         outputs: driver.report(),
         title: driver.title(),
         cost: cost(),

@@ -7,14 +7,15 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use crate::uplink::tune;
+
 /// Sets a source's socket up: packets leave at once, little waits in the kernel, and a dead peer is given up in the end.
 ///
 /// The core resets a silent connection itself; the kernel's own time-out is only the backstop.
-pub(crate) fn prepare_source(stream: &TcpStream) -> io::Result<()> {
+pub(crate) fn prepare_source(stream: &TcpStream, kept: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.set_tcp_user_timeout(Some(BACKSTOP))?;
+    tracing::debug!("{}", tune(stream, kept)?.word());
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(15)))?;
     Ok(())
 }
@@ -71,11 +72,6 @@ impl TcpInfo {
     }
 }
 
-/// Makes `socket` use one network interface only.
-pub(crate) fn bind_to(socket: &tokio::net::TcpSocket, interface: &str) -> io::Result<()> {
-    SockRef::from(socket).bind_device(Some(interface.as_bytes()))
-}
-
 /// Bytes in the send queue that the peer's kernel has not acknowledged, sent or not (`SIOCOUTQ`, tcp(7)).
 pub(crate) fn unacknowledged(stream: &TcpStream) -> u64 {
     let mut bytes: libc::c_int = 0;
@@ -91,6 +87,3 @@ pub(crate) fn reset_on_close(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// Two seconds of 320 kbit/s after the kernel doubled it: enough to catch up with, little to lose.
-const SEND_BUFFER: usize = 64 * 1024;
-const BACKSTOP: Duration = Duration::from_secs(40);

@@ -78,6 +78,7 @@ fn fixture() -> Snapshot {
         },
         levels: Some(levels()),
         renditions: Vec::new(),
+        uplinks: Vec::new(),
         outputs: vec![OutputReport {
             name: "main".into(),
             mounts: vec![mount(Role::Primary, 320, MountState::Verified), refused],

@@ -3,10 +3,11 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use units::snapshot::{MountReport, OutputReport, Role};
+use units::snapshot::{MountReport, OutputReport, Role, UplinkReport};
 use units::{Instant, Rendition};
 
 use crate::config::{Config, MountConfig};
@@ -14,6 +15,7 @@ use crate::event::{Input, LinkId, Output, RenditionId, UplinkId};
 use crate::index::{Index, Packet};
 use crate::mount::{Event, Mount, Step};
 use crate::pair::{Ground, Pair};
+use crate::uplink::{self, Sight, State, Uplinks};
 
 /// Every mount, and what its renditions have become.
 ///
@@ -28,6 +30,9 @@ pub struct Delivery {
     agent: String,
     mounts: Vec<Mount>,
     pairs: Vec<Pair>,
+    uplinks: Uplinks,
+    /// Ingests that the uplinks were told of.
+    wanted: Vec<SocketAddr>,
     /// Usable ways out, best first.
     ways: Vec<Option<UplinkId>>,
     indices: Vec<Index>,
@@ -49,6 +54,8 @@ impl Delivery {
             agent: String::new(),
             mounts: Vec::new(),
             pairs: Vec::new(),
+            uplinks: Uplinks::new(),
+            wanted: Vec::new(),
             ways: Vec::from([None]),
             indices: Vec::new(),
             title: None,
@@ -78,6 +85,7 @@ impl Delivery {
             }
             Input::Configure(config) => return self.configure(now, config),
             Input::Title(title) => return self.retitle(now, title),
+            Input::Uplink(input) => return self.uplink(now, input),
             Input::Tick => return self.tick(now),
             Input::Resolved { link, addresses } => (*link, Event::Resolved(addresses)),
             Input::Reached { link } => (*link, Event::Reached),
@@ -110,7 +118,8 @@ impl Delivery {
     #[must_use]
     pub fn wakeup(&self) -> Option<Instant> {
         let mounts = self.mounts.iter().map(Mount::deadline);
-        mounts.chain(self.pairs.iter().map(|pair| pair.deadline(&self.mounts))).min()
+        let pairs = self.pairs.iter().map(|pair| pair.deadline(&self.mounts));
+        mounts.chain(pairs).chain(self.uplinks.wakeup()).min()
     }
 
     /// Every output's mounts as people see them, in the order of the settings.
@@ -177,8 +186,10 @@ impl Delivery {
     }
 
     fn each_pair(&mut self, now: Instant, mut act: impl FnMut(&mut Pair, &mut Ground<'_>)) {
+        let mut sights = Vec::new();
         for pair in &mut self.pairs {
             let mut ground = Ground {
+                sights: &mut sights,
                 now,
                 mounts: &mut self.mounts,
                 indices: &self.indices,
@@ -190,9 +201,126 @@ impl Delivery {
             };
             act(pair, &mut ground);
         }
+        if self.uplinks.is_empty() || sights.is_empty() {
+            return;
+        }
+        for (uplink, ingest, sight) in sights {
+            self.uplinks.handle(now, &uplink::Input::Ingest { uplink, ingest, sight });
+        }
+        self.survey_ways();
+    }
+
+    /// The uplinks as people see them, best rank first; none if none are set.
+    #[must_use]
+    pub fn uplinks(&self) -> Vec<UplinkReport> {
+        self.uplinks.reports()
+    }
+
+    fn uplink(&mut self, now: Instant, input: &uplink::Input) {
+        self.uplinks.handle(now, input);
+        self.survey_ways();
+        self.steer(now);
+        self.each_pair(now, Pair::step);
+    }
+
+    /// Fetches what the uplinks ask for, and sees which of them carry bytes now: those that are up, then those that may be. A
+    /// check may be wrong and a connection is not: where nothing seems to work everything is tried.
+    fn survey_ways(&mut self) {
+        while let Some(output) = self.uplinks.poll() {
+            self.outputs.0.push_back(Output::Uplink(output));
+        }
+        let state = |id: UplinkId| self.uplinks.state(id);
+        let up = self.uplinks.ids().filter(|&id| matches!(state(id), Some(State::Up)));
+        let perhaps = self.uplinks.ids().filter(|&id| match state(id) {
+            Some(State::Checking | State::Suspect { .. }) => true,
+            Some(State::Up | State::Down { .. }) | None => false,
+        });
+        let mut ways: Vec<_> = up.chain(perhaps).map(Some).collect();
+        if ways.is_empty() {
+            ways = self.uplinks.ids().map(Some).collect();
+        }
+        if ways.is_empty() {
+            ways.push(None);
+        }
+        self.ways = ways;
+    }
+
+    /// Mounts that nobody leads leave a way that is gone.
+    fn steer(&mut self, now: Instant) {
+        let led: Vec<usize> =
+            self.pairs.iter().flat_map(|pair| [pair.places().0, pair.places().1]).collect();
+        let ways = self.ways.clone();
+        let mut place = 0;
+        self.each(now, |mount, step| {
+            let alone = !led.contains(&place);
+            place += 1;
+            let wanted = match mount.config().id.role {
+                Role::Primary => ways.first(),
+                Role::Fallback => ways.get(1).or_else(|| ways.first()),
+            };
+            let wanted = wanted.copied().flatten();
+            if !alone || mount.uplink() == wanted {
+                return;
+            }
+            if mount.source().is_none() {
+                mount.route(wanted);
+            } else if !ways.contains(&mount.uplink()) {
+                mount.reroute(step, wanted);
+            }
+        });
+    }
+
+    /// Tells every uplink of the ingests that mounts connect to: each is checked by what it is for.
+    fn want(&mut self, now: Instant) {
+        if self.uplinks.is_empty() {
+            return;
+        }
+        let mut there: Vec<SocketAddr> = Vec::new();
+        for ingest in self.mounts.iter().filter_map(Mount::ingest) {
+            if !there.contains(&ingest) {
+                there.push(ingest);
+            }
+        }
+        if there == self.wanted {
+            return;
+        }
+        let old = core::mem::replace(&mut self.wanted, there);
+        let gone: Vec<_> = old.iter().filter(|ingest| !self.wanted.contains(ingest)).copied().collect();
+        let ids: Vec<UplinkId> = self.uplinks.ids().collect();
+        for uplink in ids {
+            for (ingests, sight) in [(&gone, Sight::Gone), (&self.wanted, Sight::Wanted)] {
+                for &ingest in ingests {
+                    let sight = sight.clone();
+                    self.uplinks.handle(now, &uplink::Input::Ingest { uplink, ingest, sight });
+                }
+            }
+        }
+        self.survey_ways();
+        self.steer(now);
+    }
+
+    /// What a mount's own connection shows of its uplink.
+    fn see(&mut self, now: Instant, link: LinkId, event: &Event<'_>) {
+        if self.uplinks.is_empty() {
+            return;
+        }
+        let mount = self.mounts.iter_mut().find(|mount| mount.source() == Some(link));
+        let Some((uplink, ingest, sight)) = mount.and_then(|mount| {
+            let (uplink, ingest) = mount.whereabouts()?;
+            Some((uplink, ingest, mount.shows(now, event)?))
+        }) else {
+            return;
+        };
+        self.uplinks.handle(now, &uplink::Input::Ingest { uplink, ingest, sight });
+        self.survey_ways();
     }
 
     fn tick(&mut self, now: Instant) {
+        if self.uplinks.wakeup().is_some_and(|at| at <= now) {
+            self.uplinks.handle(now, &uplink::Input::Tick);
+            self.survey_ways();
+            self.steer(now);
+        }
         self.each(now, |mount, step| {
             if mount.deadline() <= step.now {
                 mount.tick(step);
@@ -207,11 +335,15 @@ impl Delivery {
     }
 
     fn event(&mut self, now: Instant, link: LinkId, event: &Event<'_>) {
+        self.see(now, link, event);
         self.each(now, |mount, step| {
             if mount.owns(link) {
                 mount.event(step, link, event);
             }
         });
+        if matches!(event, Event::Resolved(_) | Event::Reached) {
+            self.want(now);
+        }
         self.each_pair(now, |pair, ground| {
             if pair.owns(link) {
                 pair.event(ground, link, event);
@@ -251,10 +383,10 @@ impl Delivery {
             };
             self.mounts.push(mount);
         }
-        self.ways = match config.uplinks.len() {
-            0 => Vec::from([None]),
-            some => (0..some).map(|place| u8::try_from(place).ok().map(UplinkId)).collect(),
-        };
+        self.uplinks.configure(now, &config.uplinks);
+        self.survey_ways();
+        self.wanted.clear();
+        self.want(now);
         self.join(now, config);
         self.tick(now);
     }
@@ -292,15 +424,9 @@ impl Delivery {
         for (place, mount) in self.mounts.iter_mut().enumerate() {
             if !led.contains(&place) {
                 mount.lead(now, false);
-                let way = match mount.config().id.role {
-                    Role::Primary => self.ways.first(),
-                    Role::Fallback => self.ways.get(1).or_else(|| self.ways.first()),
-                };
-                if mount.source().is_none() {
-                    mount.route(way.copied().flatten());
-                }
             }
         }
+        self.steer(now);
     }
 
     fn admit(&mut self, rendition: &Rendition, carried: &[RenditionId]) -> RenditionId {

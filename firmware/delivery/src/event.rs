@@ -127,6 +127,8 @@ pub enum Input {
         /// One past the last.
         upto: BytePos,
     },
+    /// Something happened to an uplink.
+    Uplink(crate::uplink::Input),
     /// A new title for all mounts.
     Title(String),
     /// New settings.
@@ -159,6 +161,8 @@ pub enum Output {
         tls: Option<Tls>,
         /// How its answers are to be read.
         talk: Talk,
+        /// How long the server keeps a source that is silent: the kernel gives up a little later.
+        kept: Duration,
     },
     /// Send these bytes (a request head) on a connected source, before any body.
     Send {
@@ -236,6 +240,8 @@ pub enum Output {
         /// What may be heard.
         renditions: Vec<RenditionId>,
     },
+    /// Something is to be done about an uplink.
+    Uplink(crate::uplink::Output),
     /// Tell people: one transition.
     Log(Transition),
     /// Tell people what a hand-over does.

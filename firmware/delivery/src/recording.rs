@@ -291,6 +291,19 @@ impl Digest {
                 (9, link.0)
             }
             Output::Request { link, .. } => (10, link.0),
+            Output::Uplink(output) => match output {
+                crate::uplink::Output::Check { check, uplink, .. } => {
+                    self.word(u64::from(uplink.0));
+                    (13, check.0)
+                }
+                crate::uplink::Output::Drop { check } => (14, check.0),
+                crate::uplink::Output::Log(transition) => {
+                    for byte in transition.why.bytes() {
+                        self.word(u64::from(byte));
+                    }
+                    (15, u32::from(transition.uplink.0))
+                }
+            },
             Output::Listen { link, .. } => (11, link.0),
             Output::Tell(telling) => {
                 for byte in telling.what.bytes() {

@@ -228,7 +228,7 @@ fn mount<'a>(
     let station = station(table, &around.station, Some(id.role));
     let longest_lag = table
         .get("longest_lag")
-        .and_then(|value| value.parsed("10 s", |text| quantity::span(text, Duration::from_secs(1), MOST_LAG)))
+        .and_then(|value| value.parsed("15 s", |text| quantity::span(text, Duration::from_secs(1), MOST_LAG)))
         .unwrap_or(LONGEST_LAG);
     let password =
         if id.output.is_empty() { units::Secret::default() } else { secrets.password(&id.output, id.role) };

@@ -4,6 +4,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use delivery::config::{Lone, Proven, Return, Standby};
 
 use mainstay_settings::{Places, Refusals, Settings, VERSION, interrupted, parse};
 
@@ -87,6 +90,37 @@ fn the_example_shows_every_default_and_is_taken() {
     assert_eq!((said.server.kind, said.server.method), (left_out.server.kind, left_out.server.method));
     assert_eq!((said.rendition, said.station.public), (left_out.rendition, left_out.station.public));
     assert_eq!(example.encoders[0], bare.encoders[0]);
+    // A table without keys proves nothing.
+    let text = include_str!("../example.toml");
+    let (rest, _) = text.split_once("\n[output.proven]\n").unwrap();
+    let unproven = read(&format!("{rest}\n[output.proven]\n")).unwrap();
+    assert_eq!(example.outputs, unproven.outputs);
+    let (said, left_out) = (&example.outputs[0], &bare.outputs[0]);
+    assert!(left_out.proven.is_none());
+    assert_eq!((said.standby, said.give_back), (left_out.standby, left_out.give_back));
+    assert_eq!((said.settle, said.lone), (left_out.settle, left_out.lone));
+}
+
+#[test]
+fn what_a_survey_proved_is_taken() {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/valid-hand-over.toml"));
+    let outputs = read(&text.unwrap()).unwrap().outputs;
+    let seconds = Duration::from_secs;
+    let (main, alone) = (&outputs[0], &outputs[1]);
+    assert_eq!((main.name.as_str(), main.standby, main.give_back), ("main", Standby::Held, Return::AtSilence));
+    assert_eq!((main.settle, main.lone), (seconds(120), Lone::Both));
+    let proven = Proven {
+        fallback: true,
+        overrides: true,
+        evict: true,
+        burst: 32_768,
+        queue: 1_048_576,
+        source_timeout: seconds(8),
+    };
+    assert_eq!(main.proven, Some(proven));
+    assert_eq!((alone.standby, alone.give_back), (Standby::Cold, Return::Manual));
+    assert!(alone.proven.is_none());
 }
 
 /// Every key in the example's comments and tables is a known one: uncommenting a line gives no unknown key.

@@ -40,6 +40,9 @@ pub struct Snapshot {
     pub levels: Option<Levels>,
     /// What is encoded.
     pub renditions: Vec<RenditionReport>,
+    /// The ways out, best first; none if none are set.
+    #[serde(default)]
+    pub uplinks: Vec<UplinkReport>,
     /// Where it goes.
     pub outputs: Vec<OutputReport>,
     /// The title on air, if any was set.
@@ -283,6 +286,58 @@ impl MountState {
     #[must_use]
     pub const fn on_air(self) -> bool {
         matches!(self, Self::Live | Self::Verified)
+    }
+}
+
+/// One uplink as the box sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UplinkReport {
+    /// Its name in the settings.
+    pub name: String,
+    /// The network interface.
+    pub interface: String,
+    /// Whether its bytes cost money.
+    pub metered: bool,
+    /// Where it stands.
+    pub state: UplinkState,
+    /// Since when.
+    pub since: Instant,
+    /// What is wrong; `None` when nothing is.
+    pub reason: Option<String>,
+    /// What to do about it, where a person can do anything.
+    pub remedy: Option<String>,
+    /// Its own addresses, IPv4 first.
+    pub addresses: Vec<String>,
+    /// The gateway, if there is one.
+    pub gateway: Option<String>,
+    /// What could make two uplinks fail as one.
+    pub warnings: Vec<String>,
+}
+
+/// Where an uplink stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UplinkState {
+    /// It carries nothing.
+    Down,
+    /// Its link is there; checks are under way.
+    Checking,
+    /// It works.
+    Up,
+    /// It worked, and something goes unanswered.
+    Suspect,
+}
+
+impl UplinkState {
+    /// The word shown to people.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Checking => "checking",
+            Self::Up => "up",
+            Self::Suspect => "suspect",
+        }
     }
 }
 

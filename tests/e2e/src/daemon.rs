@@ -41,17 +41,29 @@ impl Daemon {
     /// # Errors
     /// It is not built, or does not come up: with its log.
     pub fn start_build(build: Build, settings: &Settings) -> Result<Self> {
-        let mut daemon = Self::spawn(build, settings)?;
+        Self::spawn(build, settings)?.once_it_answers()
+    }
+
+    /// Starts it in a folder that holds its settings already (those of `settings`, and whatever was added by hand), and waits
+    /// until its socket answers.
+    ///
+    /// # Errors
+    /// It is not built, or does not come up: with its log.
+    pub fn start_in(build: Build, settings: &Settings, folder: TempDir) -> Result<Self> {
+        Self::spawn_in(build, settings, folder)?.once_it_answers()
+    }
+
+    fn once_it_answers(mut self) -> Result<Self> {
         let answered = wait::until("the box answers on its socket", Duration::from_secs(20), || {
-            if let Ok(Some(status)) = daemon.process.ended() {
+            if let Ok(Some(status)) = self.process.ended() {
                 return Ok(Err(format!("it ended with {status}")));
             }
-            daemon.status().map(|_| Ok(())).map_err(|error| format!("{error:#}"))
+            self.status().map(|_| Ok(())).map_err(|error| format!("{error:#}"))
         });
         match answered {
-            Ok(Ok(())) => Ok(daemon),
-            Ok(Err(ended)) => bail!("mainstay-air: {ended}\n{}", daemon.log()),
-            Err(error) => Err(error.context(daemon.log())),
+            Ok(Ok(())) => Ok(self),
+            Ok(Err(ended)) => bail!("mainstay-air: {ended}\n{}", self.log()),
+            Err(error) => Err(error.context(self.log())),
         }
     }
 
@@ -61,9 +73,13 @@ impl Daemon {
     /// It is not built.
     pub fn spawn(build: Build, settings: &Settings) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("mainstay-box-").tempdir()?;
-        let config = settings.write(folder.path())?;
+        settings.write(folder.path())?;
+        Self::spawn_in(build, settings, folder)
+    }
+
+    fn spawn_in(build: Build, settings: &Settings, folder: TempDir) -> Result<Self> {
         let mut command = Command::new(program(build, "mainstay-air")?);
-        command.arg("--config").arg(&config);
+        command.arg("--config").arg(folder.path().join("mainstay.toml"));
         if let Input::Card { asoundrc, .. } = &settings.input {
             command.env("ALSA_CONFIG_PATH", asoundrc);
         }

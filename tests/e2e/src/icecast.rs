@@ -1,5 +1,6 @@
 //! Icecast on loopback: Debian's own 2.4, or the 2.5 that tools/lab/trixie unpacks.
 
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,6 +65,8 @@ pub struct Headend {
     pub burst: u32,
     /// The source password.
     pub password: String,
+    /// The address it listens on: loopback, or all of a network namespace of its own.
+    pub bind: Ipv4Addr,
     /// PEM file with certificate and key: opens a second port that speaks TLS.
     pub tls: Option<PathBuf>,
     /// Mount of a Shoutcast v1 source: opens a port pair for it (titles on the first, the source on the second).
@@ -81,6 +84,7 @@ impl Default for Headend {
             source_timeout: 10,
             burst: 65_535,
             password: SOURCE_PASSWORD.to_owned(),
+            bind: Ipv4Addr::LOCALHOST,
             tls: None,
             shoutcast: None,
             debug: false,
@@ -126,13 +130,14 @@ impl Headend {
             Version::Installed => PathBuf::from("/usr/share/icecast2"),
             Version::V25 => lab_tree()?.join("usr/share/icecast2"),
         };
-        let mut sockets = socket(port, "");
+        let mut sockets = socket(self.bind, port, "");
         if let Some(port) = tls {
-            sockets += &socket(port, "<ssl>1</ssl>");
+            sockets += &socket(self.bind, port, "<ssl>1</ssl>");
         }
         if let (Some(port), Some(mount)) = (shoutcast, &self.shoutcast) {
             // Icecast opens the source's port, one above, by itself.
-            sockets += &socket(port, &format!("<shoutcast-mount>{}</shoutcast-mount>", escape(mount)));
+            sockets +=
+                &socket(self.bind, port, &format!("<shoutcast-mount>{}</shoutcast-mount>", escape(mount)));
         }
         let every_listener = match self.version {
             Version::Installed => "1",
@@ -324,9 +329,9 @@ impl Icecast {
     }
 }
 
-fn socket(port: u16, inner: &str) -> String {
+fn socket(bind: Ipv4Addr, port: u16, inner: &str) -> String {
     format!(
-        "    <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address>{inner}</listen-socket>\n"
+        "    <listen-socket><port>{port}</port><bind-address>{bind}</bind-address>{inner}</listen-socket>\n"
     )
 }
 

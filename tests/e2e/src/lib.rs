@@ -8,12 +8,14 @@
 pub mod card;
 pub mod daemon;
 pub mod decode;
+pub mod ears;
 pub mod every_codec;
 pub mod harbor;
 pub mod icecast;
 pub mod liar;
 pub mod listener;
 pub mod metronome;
+pub mod netns;
 pub mod packets;
 pub mod ports;
 pub mod process;

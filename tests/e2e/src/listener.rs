@@ -42,7 +42,7 @@ fn request(port: u16, path: &str, extra: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn split_head(answer: &[u8]) -> Option<(String, &[u8])> {
+pub(crate) fn split_head(answer: &[u8]) -> Option<(String, &[u8])> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     Some((String::from_utf8_lossy(&answer[..end]).into_owned(), &answer[end + 4..]))
 }
@@ -211,7 +211,7 @@ fn listen(mut stream: TcpStream, first: &[u8], mut icy: Icy, heard: &Mutex<Heard
 /// Takes the titles out of a stream: after every `interval` bytes of audio one byte says how many times 16 bytes of
 /// title follow.
 #[derive(Debug)]
-struct Icy {
+pub(crate) struct Icy {
     interval: Option<usize>,
     until_title: usize,
     title: Vec<u8>,
@@ -219,11 +219,11 @@ struct Icy {
 }
 
 impl Icy {
-    fn every(interval: Option<usize>) -> Self {
+    pub(crate) fn every(interval: Option<usize>) -> Self {
         Self { interval, until_title: interval.unwrap_or(usize::MAX), title: Vec::new(), title_left: 0 }
     }
 
-    fn take(&mut self, mut bytes: &[u8], audio: &mut Vec<u8>, titles: &mut Vec<String>) {
+    pub(crate) fn take(&mut self, mut bytes: &[u8], audio: &mut Vec<u8>, titles: &mut Vec<String>) {
         let Some(interval) = self.interval else {
             audio.extend_from_slice(bytes);
             return;

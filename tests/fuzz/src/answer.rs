@@ -1,6 +1,6 @@
 //! Answers to questions beside the stream: titles, status lists, probes.
 //!
-//! Input: `T` (title), `S` (status), `P` (probe) or `O` (a probe that hears our own sound behind what follows), the chunk
+//! Input: `T` (title), `S` (status), `M` (a mount's source), `K` (an eviction), `P` (probe) or `O` (a probe that hears our own sound behind what follows), the chunk
 //! size ([`crate::chunks`]), then the HTTP answer. For `O` the answer's last two bytes are the place in our sound.
 
 use std::borrow::Cow;
@@ -42,6 +42,8 @@ pub fn target(data: &[u8]) -> bool {
     let mut ours = None;
     let (question, bytes) = match kind {
         b'S' => (Question::Status { path: "/live".into() }, Cow::Borrowed(bytes)),
+        b'M' => (Question::Source { path: "/live".into() }, Cow::Borrowed(bytes)),
+        b'K' => (Question::Evict, Cow::Borrowed(bytes)),
         b'P' => (Question::Probe { rendition: RenditionId(0) }, Cow::Borrowed(bytes)),
         b'O' => {
             let Some((answer, &[high, low])) = bytes.split_last_chunk() else { return false };
@@ -65,6 +67,13 @@ pub fn target(data: &[u8]) -> bool {
         (Question::Title, Answer::TitleRefused { .. }) => false,
         (Question::Status { .. }, Answer::Listed { .. }) => true,
         (Question::Status { .. }, Answer::NotListed | Answer::NoStatus { .. }) => false,
+        (Question::Source { .. }, Answer::Source { agent, .. }) => {
+            let short = agent.as_ref().is_none_or(|agent| agent.chars().count() <= 64);
+            assert!(short, "an agent of any length is kept: {agent:?}");
+            true
+        }
+        (Question::Evict, Answer::Evicted) => true,
+        (Question::Source { .. } | Question::Evict, Answer::NoSource | Answer::Forbidden { .. }) => false,
         (Question::Probe { .. }, Answer::Heard { upto }) => {
             let (first, second) = backlog.bytes(*upto - NEEDLE, *upto);
             assert_eq!((first.len() + second.len()) as u64, NEEDLE, "heard what the backlog does not hold");

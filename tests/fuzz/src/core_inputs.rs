@@ -4,6 +4,8 @@
 //! postcard, each behind its microseconds since the last and before the numbers of new settings' passwords, as a recording
 //! holds them: a foreign one can say anything.
 
+use std::collections::BTreeSet;
+
 use delivery::event::Input;
 use units::Instant;
 
@@ -20,6 +22,11 @@ pub fn target(data: &[u8]) -> bool {
         Some((b'P', inputs)) => foreign(inputs),
         Some(_) | None => false,
     }
+}
+
+/// Plays a script and gives out what pairs were at meanwhile: a play that never leaves calm says little about hand-overs.
+pub fn phases(script: &[u8]) -> BTreeSet<String> {
+    script::play(script).phases
 }
 
 fn foreign(mut rest: &[u8]) -> bool {

@@ -42,11 +42,13 @@ fn every_folder_has_its_target() {
 /// Recordings come from outside: one large number in the wrong place must not end the replay in a panic.
 #[test]
 fn every_single_damage_to_a_recording_is_survived() {
-    const SCRIPTS: [&[u8]; 4] = [
+    const SCRIPTS: [&[u8]; 6] = [
         b"C\x01Rrcgpw|pwpw",
         b"C\x0fRrcgpwpwt1::a\x00:a\x01pw|t2:pw:a\x03x\x05:Rrcgpw",
         b"C\x03RrcgpwpwC\x23:Rrcgph|o:+pw+z++++",
         b"C\x01RrcG\x02:RrcG\x02|:N:f\x04:Rf\x02:RrcG\x01",
+        b"C\x83E\x03RrcgpppppppE\x00pz|.....:s:s:s:s:sw:s:s",
+        b"C\x83E\x03RrcgpppppppE\x02pppppp::::::::a\x00::p|::pa\x01:L\x00:w:m:w:::::::::::",
     ];
     /// As long as these recordings are, about: places wrap round.
     const PLACES: u16 = 1024;

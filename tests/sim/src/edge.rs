@@ -5,17 +5,30 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use delivery::config::Trust;
-use delivery::event::{Answer, Failure, Question, Talk, Tls, Verdict};
+use delivery::event::{Answer, Failure, PathSight, Question, Talk, Tls, UplinkId, Verdict};
 use delivery::wire::{AnswerReader, ReplyReader};
 use delivery::{Input, LinkId, Output, RenditionId};
 use units::BytePos;
 use units::snapshot::MountState;
 
 use crate::faults::What;
-use crate::invariants::Broken;
+use crate::invariants::{Broken, untold};
 use crate::link::Pipe;
 use crate::server::{SOURCE_TIMEOUT, Then};
-use crate::world::{Ask, Conn, Due, Stage, World};
+use crate::world::{Ask, Conn, Due, Stage, Wants, World};
+
+/// No uplink is configured in any run.
+fn unbound(uplink: Option<UplinkId>) -> Result<(), Broken> {
+    uplink.map_or(Ok(()), |uplink| Err(format!("goes through {uplink:?}, which is not configured")))
+}
+
+/// What a request asks for.
+fn target(request: &[u8]) -> String {
+    String::from_utf8_lossy(request).split(' ').nth(1).unwrap_or_default().to_string()
+}
+
+/// Icecast attends to its listeners at least so often.
+const TURN: Duration = Duration::from_millis(250);
 
 /// A round trip of the name server.
 const LOOKUP: Duration = Duration::from_millis(15);
@@ -25,15 +38,17 @@ impl World {
     pub(crate) fn act(&mut self, output: Output) -> Result<(), Broken> {
         match output {
             Output::Write { link, rendition, from, to } => self.write(link, rendition, from, to),
+            Output::Fill { link, bytes } => self.fill(link, bytes.into()),
             Output::Measure { link } => {
                 if let Some(at) = self.at(link) {
                     self.touch(at);
-                    let acked = self.conns[at].pipe.acked;
-                    self.inbox.push_back(Input::Measured { link, acked });
+                    let (acked, path) = (self.conns[at].pipe.acked, self.path_sight(at));
+                    self.inbox.push_back(Input::Measured { link, acked, path });
                 }
                 Ok(())
             }
-            Output::Resolve { link, host } => {
+            Output::Resolve { link, uplink, host } => {
+                unbound(uplink)?;
                 let mount = self.berths.iter().position(|berth| berth.config.server.host == host);
                 let mount = mount.ok_or_else(|| format!("looks up {host}, which is no host of ours"))?;
                 self.wards[mount].attempt(self.now, link)?;
@@ -41,23 +56,38 @@ impl World {
                 self.due(self.now + LOOKUP, Due::Resolved(link));
                 Ok(())
             }
-            Output::Connect { link, address, tls, talk } => self.connect(link, address, tls.as_ref(), talk),
+            Output::Connect { link, uplink, address, tls, talk, kept: _ } => {
+                unbound(uplink)?;
+                self.connect(link, address, tls.as_ref(), talk)
+            }
             Output::Send { link, bytes } => self.request(link, &bytes),
             Output::Close { link } => {
                 self.close(link);
                 Ok(())
             }
-            Output::Ask { link, address, tls, request, question, patience } => {
-                let mount = self.mount_of(address, tls.as_ref())?;
-                let target =
-                    String::from_utf8_lossy(&request).split(' ').nth(1).unwrap_or_default().to_string();
-                let server = self.berths[mount].server;
-                self.asks.push(Ask { link, mount, server, question, target, held: false, answer: None });
-                let trips = if tls.is_some() { 5 } else { 3 };
-                self.due(self.now + self.paths[server].latency * trips, Due::AskArrives(link));
+            Output::Ask { link, uplink, address, tls, request, question, patience } => {
+                unbound(uplink)?;
+                let wants = Wants::Answer(question);
+                self.ask(link, address, tls.as_ref(), request.as_deref(), wants)?;
                 self.due(self.now + patience, Due::AskOver(link));
                 Ok(())
             }
+            Output::Request { link, request } => {
+                let Some(at) = self.asks.iter().position(|ask| ask.link == link) else {
+                    return Err(format!("a request on {link:?}, which is no open question"));
+                };
+                if self.asks[at].target.replace(target(&request)).is_some() {
+                    return Err(format!("a second request on {link:?}"));
+                }
+                self.due(self.now + self.paths[self.asks[at].server].latency, Due::AskArrives(link));
+                Ok(())
+            }
+            Output::Listen { link, uplink, address, tls, request, renditions: _ } => {
+                unbound(uplink)?;
+                self.ask(link, address, tls.as_ref(), Some(&request), Wants::Sound { upto: BytePos(0) })
+            }
+            Output::Uplink(output) => Err(format!("asks {output:?} of uplinks, and none is configured")),
+            Output::Tell(telling) => untold(&telling.output, &telling.what),
             Output::Log(said) => {
                 let number = self.wards.iter().position(|ward| ward.name == said.mount.to_string());
                 let number =
@@ -108,6 +138,8 @@ impl World {
             | Input::Writable { .. }
             | Input::Measured { .. }
             | Input::Answered { .. }
+            | Input::Heard { .. }
+            | Input::Uplink(_)
             | Input::Title(_)
             | Input::Configure(_)
             | Input::Tick => {}
@@ -179,6 +211,26 @@ impl World {
         Ok(())
     }
 
+    /// A connection beside the sources. Without a request it is opened, and waits for it.
+    fn ask(
+        &mut self,
+        link: LinkId,
+        address: SocketAddr,
+        tls: Option<&Tls>,
+        request: Option<&[u8]>,
+        wants: Wants,
+    ) -> Result<(), Broken> {
+        let mount = self.mount_of(address, tls)?;
+        let server = self.berths[mount].server;
+        let target = request.map(target);
+        let trips = if tls.is_some() { 5 } else { 3 };
+        if target.is_some() {
+            self.due(self.now + self.paths[server].latency * trips, Due::AskArrives(link));
+        }
+        self.asks.push(Ask { link, mount, server, wants, target, held: false, answer: None });
+        Ok(())
+    }
+
     fn request(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), Broken> {
         let Some(at) = self.at(link) else { return Err(format!("a request on {link:?}, which is not open")) };
         let (mount, server) = (self.conns[at].mount, self.conns[at].server);
@@ -209,11 +261,24 @@ impl World {
             return Err(format!("{}: writes another mount's rendition", self.wards[mount].name));
         }
         self.wards[mount].write(from, to, &encoder)?;
+        self.put(at, Some(from), to.since(from))
+    }
+
+    /// Zero bytes as body, which belong to no rendition.
+    fn fill(&mut self, link: LinkId, bytes: u64) -> Result<(), Broken> {
+        let Some(at) = self.at(link) else { return Err(format!("filler on {link:?}, which is not open")) };
+        self.touch(at);
+        self.wards[self.conns[at].mount].fill(bytes)?;
+        self.put(at, None, bytes)
+    }
+
+    /// Body bytes into the socket; sound begins at `from` of its rendition.
+    fn put(&mut self, at: usize, from: Option<BytePos>, wanted: u64) -> Result<(), Broken> {
         let conn = &mut self.conns[at];
+        let (link, mount) = (conn.link, conn.mount);
         if conn.stage != Stage::Open && conn.stage != Stage::Request {
             return Err(format!("{}: writes before its request", self.wards[mount].name));
         }
-        let wanted = to.since(from);
         let bytes = conn.pipe.write(self.now, &mut self.paths[conn.server], wanted);
         let (acked, blocked) = (conn.pipe.acked, bytes < wanted);
         self.wards[mount].wrote(self.now, from, bytes, blocked);
@@ -222,6 +287,13 @@ impl World {
             self.watch_room(at);
         }
         Ok(())
+    }
+
+    /// What the box's kernel knows of a connection's path.
+    fn path_sight(&self, at: usize) -> PathSight {
+        let conn = &self.conns[at];
+        let path = &self.paths[conn.server];
+        conn.pipe.sight(self.now, path)
     }
 
     /// Looks again for room when the next acknowledgement can be in. Where none can, whoever lets go calls this anew.
@@ -368,9 +440,10 @@ impl World {
             Due::Late(link) => {
                 let late = [
                     Input::Wrote { link, bytes: 1, acked: 1 << 40, blocked: true },
-                    Input::Measured { link, acked: 1 << 40 },
+                    Input::Measured { link, acked: 1 << 40, path: PathSight::default() },
                     Input::Connected { link },
                     Input::Closed { link, failure: None },
+                    Input::Heard { link, rendition: RenditionId(0), from: BytePos(0), upto: BytePos(1 << 40) },
                 ];
                 let one = self.dice.between(0, late.len() as u64 - 1) as usize;
                 self.inbox.extend(late.into_iter().nth(one));
@@ -528,22 +601,53 @@ impl World {
         if !manners.up {
             return self.inbox.push_back(Input::Failed { link, failure: Failure::ConnectionRefused });
         }
-        let question = self.asks[at].question.clone();
+        let question = match &self.asks[at].wants {
+            Wants::Answer(question) => question.clone(),
+            Wants::Sound { .. } => return self.listen(at),
+        };
         let answer = match question {
             Question::Probe { .. } => Some(self.probe(mount)),
             Question::Title | Question::Status { .. } => {
-                let text = self.servers[server].page(self.now, &self.asks[at].target);
+                let target = self.asks[at].target.as_deref().unwrap_or_default();
+                let text = self.servers[server].page(self.now, target);
                 text.map(|text| {
                     let mut reader = AnswerReader::new(question);
                     reader.feed(text.as_bytes());
                     reader.answer(None)
                 })
             }
+            // A server on which sources may do nothing else: no survey proves anything of it.
+            Question::Source { path } => match self.servers[server].source(&path) {
+                None => Some(Answer::NoSource),
+                Some(_) => Some(Answer::Forbidden { status: 401 }),
+            },
+            Question::Evict => Some(Answer::Forbidden { status: 401 }),
         };
         if answer.is_some() {
             self.asks[at].answer = answer;
             self.due(self.now + self.paths[server].latency, Due::AskAnswered(link));
         }
+    }
+
+    /// A listener that stays: what the server has read since the last look. Without a source of ours he is sent away.
+    fn listen(&mut self, at: usize) {
+        let (link, mount, server) = (self.asks[at].link, self.asks[at].mount, self.asks[at].server);
+        let berth = &self.berths[mount];
+        let source = self.servers[server].source(&berth.config.path).and_then(|source| source.link);
+        let Some(conn) = source.and_then(|source| self.at(source)) else {
+            return self.inbox.push_back(Input::Closed { link, failure: None });
+        };
+        self.touch(conn);
+        let pipe = &self.conns[conn].pipe;
+        let heard = self.wards[mount].place(pipe.written - pipe.read);
+        let rendition = self.core.rendition(&self.berths[mount].config.rendition);
+        if let (Some(end), Some(rendition), Wants::Sound { upto }) = (heard, rendition, &mut self.asks[at].wants)
+            && end > *upto
+        {
+            let from = std::mem::replace(upto, end);
+            self.inbox.push_back(Input::Heard { link, rendition, from, upto: end });
+        }
+        self.due(self.now + TURN, Due::AskArrives(link));
     }
 
     /// What a listener of the mount gets.

@@ -180,9 +180,29 @@ impl Ward {
         Ok(())
     }
 
-    /// Of a write, so many bytes were taken.
-    pub(crate) fn wrote(&mut self, now: Instant, from: BytePos, bytes: u64, blocked: bool) {
-        self.cursor = Some(from + bytes);
+    /// So much filler is to be written on the mount's source: only where no sound is.
+    pub(crate) fn fill(&self, bytes: u64) -> Result<(), Broken> {
+        let name = &self.name;
+        if bytes == 0 {
+            return Err(format!("{name}: nothing to fill"));
+        }
+        if self.blocked {
+            return Err(format!("{name}: fills a full socket"));
+        }
+        match self.cursor {
+            None => Ok(()),
+            Some(at) => Err(format!("{name}: fills the programme, at {at}")),
+        }
+    }
+
+    /// Where in its rendition the body was `back` bytes ago, if it carried sound then.
+    pub(crate) fn place(&self, back: u64) -> Option<BytePos> {
+        self.cursor.filter(|at| at.0 >= back).map(|at| at - back)
+    }
+
+    /// Of a write, so many bytes were taken; filler has no place in a rendition.
+    pub(crate) fn wrote(&mut self, now: Instant, from: Option<BytePos>, bytes: u64, blocked: bool) {
+        self.cursor = from.map(|from| from + bytes).or(self.cursor);
         self.blocked = blocked;
         if bytes > 0 {
             if let Some(last) = self.last_write {
@@ -264,6 +284,11 @@ impl Ward {
     }
 }
 
+/// No run has outputs whose listeners could be handed over, so nobody has to be told of any.
+pub(crate) fn untold(output: &str, what: &str) -> Result<(), Broken> {
+    Err(format!("{output}: tells of a hand-over where there is none: {what}"))
+}
+
 /// Jittered down by a quarter, the shortest wait after an answer.
 const AFTER_ANSWER: Duration = Duration::from_millis(750);
 /// From one attempt's start to the next one's, when nobody answers.
@@ -322,14 +347,26 @@ mod tests {
         assert!(ward.write(late, live + 1, &encoder).is_err(), "beyond live");
         assert!(ward.write(ends[0], live, &encoder).is_err(), "not kept");
         ward.write(early, live, &encoder).unwrap();
-        ward.wrote(NOW, early, ends[4001].since(early) + 7, false);
+        ward.wrote(NOW, Some(early), ends[4001].since(early) + 7, false);
         assert!(ward.write(late, live, &encoder).is_err(), "leaves a packet torn");
-        ward.wrote(NOW, early, ends[4001].since(early), false);
+        ward.wrote(NOW, Some(early), ends[4001].since(early), false);
         ward.write(late, live, &encoder).unwrap();
         assert_eq!(ward.skips, 1);
         assert!(ward.write(early, live, &encoder).is_err(), "goes back");
-        ward.wrote(NOW, late, 0, true);
+        ward.wrote(NOW, Some(late), 0, true);
         assert!(ward.write(late, live, &encoder).is_err(), "writes to a full socket");
+    }
+
+    #[test]
+    fn filler_in_the_programme_is_seen() {
+        let mut ward = ward();
+        ward.fill(1).unwrap();
+        ward.wrote(NOW, None, 1, false);
+        assert_eq!(ward.place(0), None);
+        assert!(ward.fill(0).is_err(), "nothing");
+        ward.wrote(NOW, Some(BytePos(100)), 20, false);
+        assert_eq!(ward.place(5), Some(BytePos(115)));
+        assert!(ward.fill(1).is_err(), "sound, filler, sound");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod replay;
 mod scenario;
 mod server;
 mod station;
+pub mod tcp;
 mod trouble;
 mod world;
 

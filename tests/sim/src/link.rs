@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use delivery::event::PathSight;
 use units::Instant;
 
 /// The way between the box and one server.
@@ -152,6 +153,22 @@ impl Pipe {
         }
     }
 
+    /// What `TCP_INFO` would show of it. Call after [`Pipe::deliver`].
+    pub(crate) fn sight(&self, now: Instant, path: &Path) -> PathSight {
+        let in_flight = self.written > self.acked;
+        // The server's kernel is full of what its program does not read, and the way back is open to say so.
+        let zero_window = in_flight && path.open() && self.received >= self.read + self.receive_buffer;
+        let silent = if in_flight && !zero_window { now.since(self.progress) } else { Duration::ZERO };
+        // The oldest segment is sent again after 200 ms, and after twice as long each time (RFC 6298, 5.5).
+        let retransmits = (1..8u32).take_while(|&times| RETRANSMIT * ((1 << times) - 1) <= silent).count();
+        PathSight {
+            in_flight,
+            zero_window,
+            retransmits: retransmits as u8,
+            rtt_us: u32::try_from(path.round_trip().as_micros()).unwrap_or(u32::MAX),
+        }
+    }
+
     /// When the next acknowledgement can be in, as things stand.
     pub(crate) fn next_ack(&self, now: Instant, path: &Path) -> Option<Instant> {
         let ack = self.acks.front().map(|&(at, _)| at);
@@ -183,6 +200,9 @@ impl Pipe {
         }
     }
 }
+
+/// Linux waits no less for an acknowledgement.
+const RETRANSMIT: Duration = Duration::from_millis(200);
 
 /// A slow line moves this much at a time: smaller than any buffer, larger than a segment.
 const TRICKLE: u64 = 4096;
@@ -216,6 +236,8 @@ mod tests {
         assert_eq!(pipe.write(at(0), &mut path, 20_000), 10_000);
         pipe.deliver(at(1000), &path, true, false);
         assert_eq!((pipe.read, pipe.acked, pipe.writable()), (0, 3000, false));
+        let sight = pipe.sight(at(1000), &path);
+        assert!(sight.in_flight && sight.zero_window && sight.retransmits == 0, "{sight:?}");
         pipe.resume(at(1000), &mut path, Duration::ZERO, true);
         pipe.deliver(at(1100), &path, true, true);
         assert_eq!((pipe.read, pipe.acked), (10_000, 10_000));
@@ -229,6 +251,9 @@ mod tests {
         pipe.write(at(0), &mut path, 1000);
         pipe.deliver(at(5000), &path, true, true);
         assert_eq!((pipe.read, pipe.acked), (0, 0));
+        // 0.2 s, 0.6 s, 1.4 s, 3 s.
+        let sight = pipe.sight(at(5000), &path);
+        assert_eq!((sight.in_flight, sight.zero_window, sight.retransmits), (true, false, 4));
         path.to_server = true;
         pipe.resume(at(5000), &mut path, LATENCY, true);
         pipe.deliver(at(5060), &path, true, true);

@@ -65,7 +65,7 @@ pub(crate) fn berths(dice: &mut Dice) -> Vec<Berth> {
             password: Secret::new(format!("{SECRET}-{number}")),
             rendition: rendition(kbit),
             station: Station { name: "Radio Test".to_string(), ..Station::default() },
-            longest_lag: Duration::from_secs(10),
+            longest_lag: Duration::from_secs(15),
             id,
         };
         Berth { name: config.id.to_string(), config, server, addresses, dead_refuse: dice.chance(1, 2) }
@@ -79,7 +79,7 @@ pub(crate) fn berths(dice: &mut Dice) -> Vec<Berth> {
 }
 
 pub(crate) fn config(seed: u64, mounts: Vec<MountConfig>) -> Config {
-    Config { agent: "Mainstay/sim".to_string(), seed, mounts }
+    Config { agent: "Mainstay/sim".to_string(), seed, mounts, uplinks: Vec::new(), outputs: Vec::new() }
 }
 
 fn rendition(kbit: u32) -> Rendition {

@@ -8,7 +8,7 @@ use delivery::event::{Answer, Failure, Question, Transition};
 use delivery::recording::{Recorder, Recording};
 use delivery::wire::ReplyReader;
 use delivery::{Delivery, Input, LinkId, RenditionId};
-use units::Instant;
+use units::{BytePos, Instant};
 use units::snapshot::{MountReport, MountState};
 
 use crate::dice::Dice;
@@ -100,14 +100,23 @@ pub(crate) struct Conn {
     pub says: VecDeque<String>,
 }
 
+/// What a connection beside a source is for.
+#[derive(Debug)]
+pub(crate) enum Wants {
+    Answer(Question),
+    /// The mount's sound, heard up to there.
+    Sound { upto: BytePos },
+}
+
 /// One question beside a source.
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub link: LinkId,
     pub mount: usize,
     pub server: usize,
-    pub question: Question,
-    pub target: String,
+    pub wants: Wants,
+    /// What it asks for; `None` until it says so.
+    pub target: Option<String>,
     pub held: bool,
     pub answer: Option<Answer>,
 }
@@ -363,7 +372,7 @@ impl World {
         for encoder in &mut self.encoders {
             let (end, frames) = encoder.produce();
             let Some(rendition) = self.core.rendition(&encoder.rendition) else { continue };
-            self.inbox.push_back(Input::Produced { rendition, end, frames });
+            self.inbox.push_back(Input::Produced { rendition, end, frames, entry: true });
         }
     }
 

@@ -115,6 +115,7 @@ impl Mount {
             address: self.source_address(address),
             tls: self.tls(),
             talk,
+            kept: self.profile().source_timeout,
         });
         let deadline = step.now + Backoff::patience(self.attempt);
         self.state = State::Connecting { link, address, rest: addresses, told, deadline };

@@ -43,6 +43,9 @@ pub(super) struct Feed {
     gate: u64,
     /// Nothing is written until somebody says so.
     frozen: bool,
+    /// A block is completed only once all before its last byte is acknowledged, and nothing follows it before it is, too: so
+    /// that it is known at any moment which blocks the server has.
+    careful: bool,
     pace: Pace,
     spans: VecDeque<Span>,
 }
@@ -84,6 +87,8 @@ pub(super) struct Surroundings<'a> {
     /// Body bytes written so far, and when the last of them were.
     pub written: u64,
     pub last_write: Instant,
+    /// Something written is not acknowledged yet.
+    pub owes: bool,
 }
 
 impl Surroundings<'_> {
@@ -102,6 +107,7 @@ impl Feed {
             filler: 0,
             gate: u64::MAX,
             frozen: false,
+            careful: false,
             pace: Pace::new(now, rendition, ahead),
             spans: VecDeque::new(),
         }
@@ -132,6 +138,14 @@ impl Feed {
 
     pub(super) const fn is_held(&self) -> bool {
         matches!(self.carries, Carries::Nothing)
+    }
+
+    pub(super) const fn is_careful(&self) -> bool {
+        self.careful
+    }
+
+    pub(super) fn take_care(&mut self, careful: bool) {
+        self.careful = careful;
     }
 
     pub(super) const fn is_frozen(&self) -> bool {
@@ -195,9 +209,20 @@ impl Feed {
 
     /// What to write now. May leave bytes out that are too far behind; `skipped` counts them.
     pub(super) fn next(&mut self, around: &Surroundings<'_>, skipped: &mut u64) -> Next {
-        let room = self.gate.saturating_sub(around.written);
+        let mut room = self.gate.saturating_sub(around.written);
         if self.frozen || room == 0 {
             return Next::Nothing;
+        }
+        if let Some(block) = around.block
+            && self.careful
+            && self.filler == 0
+        {
+            if around.owes {
+                return Next::Nothing;
+            }
+            // All but the last byte of the block, or that byte.
+            let rest = block - around.written % block;
+            room = room.min(if rest > 1 { rest - 1 } else { 1 });
         }
         if self.filler > 0 {
             return Next::Filler(self.filler);
@@ -252,7 +277,7 @@ impl Feed {
         let worth = match self.skip_at {
             Some(end) => end,
             // What a gate lets through is wanted at once.
-            None if self.gate < u64::MAX => index.live(),
+            None if self.gate < u64::MAX || self.careful => index.live(),
             None => self.worth_writing(index.live(), around),
         };
         let to = worth.min(self.cursor + room).min(self.cursor + self.pace.allows(around.now));

@@ -1,20 +1,26 @@
 //! What whoever leads a mount can see of it and make it do. Mechanism only: nothing here decides.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use units::Instant;
 
 use super::feed::{Cut, Start};
 use super::stream::Stream;
-use super::{Mount, Remains, State, Step};
-use crate::event::{Output, PathSight, RenditionId, UplinkId};
+use super::{Event, Mount, Remains, State, Step};
+use crate::backoff::Cause;
+use crate::index::Index;
+use crate::event::{Failure, LinkId, Output, PathSight, RenditionId, UplinkId};
 use units::BytePos;
 use units::snapshot::MountState;
+
+use crate::uplink::Sight as WaySight;
 
 /// What is known of a stream at one moment.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Sight {
+    /// Which connection it is.
+    pub link: LinkId,
     pub address: IpAddr,
     /// Body bytes handed to the kernel.
     pub written: u64,
@@ -51,9 +57,75 @@ impl Mount {
         self.uplink
     }
 
-    /// Which way the next attempt goes.
+    /// Which way the next attempt goes; one that is under way goes on where it is.
     pub(crate) fn route(&mut self, uplink: Option<UplinkId>) {
+        if self.source().is_none() {
+            self.uplink = uplink;
+        }
+    }
+
+    /// Leaves the way it is on for another one, at once.
+    pub(crate) fn reroute(&mut self, step: &mut Step<'_>, uplink: Option<UplinkId>) {
         self.uplink = uplink;
+        let why = "its uplink is gone; opening it through another";
+        self.wait(step, Cause::Lost, MountState::Waiting, why.into());
+        self.tick(step);
+    }
+
+    /// The uplink that it is on, and the address that it is connected to.
+    pub(crate) fn whereabouts(&self) -> Option<(UplinkId, SocketAddr)> {
+        let address = match &self.state {
+            State::Parked | State::Waiting { .. } | State::Resolving { .. } => None,
+            State::Connecting { address, .. }
+            | State::Securing { address, .. }
+            | State::Poised { address, .. }
+            | State::Greeting { address, .. } => Some(*address),
+            State::Streaming(stream) => Some(stream.address),
+        };
+        Some((self.uplink?, self.source_address(address?)))
+    }
+
+    /// The address that its source connects to, as far as it is known.
+    pub(crate) fn ingest(&self) -> Option<SocketAddr> {
+        let literal = self.config.server.host.parse().ok();
+        Some(self.source_address(self.good.or(literal)?))
+    }
+
+    /// What an event shows of the way that the mount is on.
+    pub(crate) fn shows(&mut self, now: Instant, event: &Event<'_>) -> Option<WaySight> {
+        match event {
+            Event::Reached => Some(WaySight::Connected),
+            Event::Wrote { acked, .. } | Event::Measured { acked, .. } => {
+                let stream = self.streaming_mut()?;
+                let news = *acked > stream.acked && now.since(stream.praised) >= PRAISE;
+                if news {
+                    stream.praised = now;
+                }
+                news.then_some(WaySight::Acknowledged)
+            }
+            Event::Failed(failure) | Event::Closed(Some(failure)) => match failure {
+                Failure::TimedOut | Failure::Unreachable => Some(WaySight::Unreached),
+                Failure::ConnectionRefused => Some(WaySight::Refused),
+                Failure::UnknownAuthority | Failure::WrongName | Failure::PinMismatch => {
+                    Some(WaySight::WrongCertificate)
+                }
+                Failure::NoSuchName
+                | Failure::NoNameServer
+                | Failure::Reset
+                | Failure::WrongDate
+                | Failure::BadCertificate(_)
+                | Failure::Tls(_)
+                | Failure::Local(_) => None,
+            },
+            Event::Resolved(_)
+            | Event::Connected
+            | Event::DateIgnored
+            | Event::Replied(_)
+            | Event::Writable
+            | Event::Heard { .. }
+            | Event::Closed(None)
+            | Event::Answered(_) => None,
+        }
     }
 
     /// How the next connections begin.
@@ -154,6 +226,18 @@ impl Mount {
         self.produced(step);
     }
 
+    /// Whether blocks are completed only on what is acknowledged; see [`super::feed::Feed`].
+    pub(crate) fn take_care(&mut self, careful: bool) {
+        if let Some(stream) = self.streaming_mut() {
+            stream.feed.take_care(careful);
+        }
+    }
+
+    /// How far the mount is behind live, in milliseconds.
+    pub(crate) fn lag_ms(&self, indices: &[Index]) -> u64 {
+        self.streaming().map_or(0, |stream| stream.feed.lag_ms(self.rendition, indices))
+    }
+
     /// One byte of filler.
     pub(crate) fn fill(&mut self, step: &mut Step<'_>) {
         if let Some(stream) = self.streaming_mut() {
@@ -203,11 +287,14 @@ impl Mount {
     }
 }
 
+/// Acknowledged bytes prove an uplink for longer than this.
+const PRAISE: Duration = Duration::from_secs(1);
 /// Answers come at once and lead to further questions: this keeps them apart.
 const LOOK_PACE: Duration = Duration::from_millis(30);
 
 fn sight(stream: &Stream) -> Sight {
     Sight {
+        link: stream.link,
         address: stream.address,
         written: stream.written,
         acked: stream.acked,

@@ -43,6 +43,8 @@ pub(super) struct Stream {
     /// The last time an acknowledgement came, or nothing was owed.
     pub progress: Instant,
     measure_at: Instant,
+    /// When its acknowledgements last counted for its uplink.
+    pub praised: Instant,
     /// When somebody last asked how the path looks.
     pub looked: Instant,
     /// How the path looked when it was last looked at.
@@ -87,6 +89,7 @@ impl Stream {
             longest_pause: Duration::ZERO,
             progress: now,
             measure_at: now + MEASURE_EAGERLY,
+            praised: Instant::ZERO,
             looked: Instant::ZERO,
             sight: PathSight::default(),
             settled: false,
@@ -114,10 +117,17 @@ impl Stream {
             block: ServerProfile::of(config.server.kind).block,
             written: self.written,
             last_write: self.last_write,
+            owes: self.written > self.acked,
         };
         let link = self.link;
         let output = match self.feed.next(&around, &mut totals.skipped) {
-            Next::Nothing => return true,
+            Next::Nothing => {
+                if self.feed.is_careful() && self.owes() && step.now.since(self.looked) >= CARE {
+                    self.looked = step.now;
+                    step.out.push_back(Output::Measure { link });
+                }
+                return true;
+            }
             Next::Torn => return false,
             Next::Filler(bytes) => Output::Fill { link, bytes },
             Next::Bytes { rendition, from, to } => Output::Write { link, rendition, from, to },
@@ -180,6 +190,11 @@ impl Stream {
             self.acked = acked;
             self.progress = now;
         }
+        if self.feed.is_careful() && self.owes() && now.since(self.progress) < STALL {
+            let pace = (now.since(self.progress) / 4).clamp(CARE, MEASURE_FROZEN);
+            self.measure_at = now + pace;
+            return;
+        }
         let pace = match (self.flow, self.blocked) {
             (Flow::Accepted, _) => MEASURE_EAGERLY,
             (Flow::Live, false) => MEASURE_CALMLY,
@@ -225,7 +240,11 @@ impl Mount {
             Event::Measured { acked, path } => {
                 stream.sight = *path;
                 stream.note_acked(step.now, *acked, &mut self.totals);
+                let careful = stream.feed.is_careful();
                 self.flow(step);
+                if careful {
+                    self.produced(step);
+                }
             }
             Event::Replied(reply) if reply.verdict == Verdict::Go => {
                 if !stream.greeted {
@@ -279,6 +298,7 @@ impl Mount {
             }
             if now >= stream.measure_at {
                 stream.measure_at = now + MEASURE_WORRIED;
+                stream.looked = now;
                 step.out.push_back(Output::Measure { link: stream.link });
             }
         }
@@ -489,6 +509,8 @@ const fn give_up(profile: &ServerProfile) -> Duration {
 
 /// So long without an acknowledgement, and the mount is called stalled.
 const STALL: Duration = Duration::from_secs(3);
+/// An acknowledgement is looked for after this, where one is waited for.
+const CARE: Duration = Duration::from_millis(2);
 const MEASURE_FROZEN: Duration = Duration::from_millis(50);
 const MEASURE_EAGERLY: Duration = Duration::from_millis(20);
 const MEASURE_WORRIED: Duration = Duration::from_millis(250);

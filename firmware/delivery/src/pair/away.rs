@@ -69,8 +69,11 @@ impl Pair {
             Some(_) if !ground.is_usable(here) => Some("the fallback's uplink is gone"),
             Some(_) => None,
         };
-        if fallback.sight().is_some_and(|sight| sight.owes) {
-            ground.with(self.fallback, Mount::measure);
+        if let Some(sight) = fallback.sight() {
+            if sight.owes {
+                ground.with(self.fallback, Mount::measure);
+            }
+            self.take_care(ground, self.fallback, sight.path.rtt_us);
         }
         if let Some(trouble) = trouble {
             let other = ground.ways.iter().copied().find(|&way| way != here);

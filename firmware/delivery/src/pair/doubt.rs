@@ -12,8 +12,10 @@ use units::snapshot::Incident;
 use super::away::Away;
 use super::look::{Eviction, Holder, Look};
 use super::{Ground, Pair, Phase};
+use crate::event::LinkId;
 use crate::mount::lead::Sight;
 use crate::mount::{Mount, feed};
+use crate::uplink::Sight as WaySight;
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Doubt {
@@ -27,8 +29,11 @@ pub(super) struct Doubt {
     pub look: Look,
     /// The body byte before which the listeners have everything, as published on the fallback.
     spliced: Option<u64>,
-    /// The body byte of the fallback from which it goes on.
+    /// The body byte of the fallback from which it goes on, and the connection that has it.
     goes_on: u64,
+    on: Option<LinkId>,
+    /// Since when the fallback is there to go on with.
+    ready: Option<Instant>,
     pub next: Instant,
 }
 
@@ -54,6 +59,9 @@ impl Pair {
             (None, None) => return,
         };
         let good = if sight.owes { sight.progress } else { now };
+        if primary.sight().is_some() {
+            ground.see(self.primary, WaySight::Silent);
+        }
         self.phase = Phase::Doubt(Doubt {
             cause: format!("{cause}{why}"),
             good,
@@ -62,6 +70,8 @@ impl Pair {
             look: Look::default(),
             spliced: None,
             goes_on: 0,
+            on: None,
+            ready: None,
             next: now,
         });
     }
@@ -69,7 +79,8 @@ impl Pair {
     pub(super) fn doubt(&mut self, ground: &mut Ground<'_>) {
         let Phase::Doubt(doubt) = &mut self.phase else { return };
         let now = ground.now;
-        doubt.next = now + PACE;
+        let steps = [SPLICE, SUSPECT].map(|step| doubt.good + step);
+        doubt.next = steps.into_iter().filter(|&at| at > now).fold(now + PACE, Instant::min);
         let (place, spare) = (self.primary, self.fallback);
         let primary = &ground.mounts[place];
         let alive = primary.sight();
@@ -87,6 +98,7 @@ impl Pair {
         if alive.is_some() {
             ground.with(place, Mount::measure);
         }
+        ground.with(spare, Mount::measure);
 
         let other = ground.mounts[spare].uplink();
         let way = if ground.is_usable(other) { other } else { ground.spare(primary_way(ground, place)) };
@@ -104,19 +116,26 @@ impl Pair {
         if !(sure || waited >= SPLICE) {
             return;
         }
-        // What goes on must be there before anything is ended.
-        let ready = ground.mounts[spare].sight().filter(|fallback| {
+        // What goes on must be there before anything is ended. A connection that came later has nothing of it.
+        let there = ground.mounts[spare].sight();
+        if doubt.on.is_some() && doubt.on != there.map(|fallback| fallback.link) {
+            (doubt.spliced, doubt.on) = (None, None);
+        }
+        let ready = there.filter(|fallback| {
             (fallback.held || doubt.spliced.is_some())
                 && (!fallback.owes || now.since(fallback.progress) < ANSWERED)
         });
-        if ready.is_none() {
+        let Some(ready) = ready else {
+            doubt.ready = None;
             if waited >= GIVE_UP && alive.is_none() {
                 let what = format!("{}; the fallback is not ready: opening the primary anew", doubt.cause);
                 self.tell(ground, what, true);
                 return self.start_over(ground);
             }
             return;
-        }
+        };
+        let link = ready.link;
+        let ready = *doubt.ready.get_or_insert(now);
         let block = ground.mounts[place].profile().block.unwrap_or(1);
         let known = known_end(&ground.mounts[place], &sight, doubt, block, now);
         if doubt.spliced != Some(known.cut) {
@@ -134,9 +153,15 @@ impl Pair {
             let Phase::Doubt(doubt) = &mut self.phase else { return };
             doubt.spliced = Some(known.cut);
             doubt.goes_on = begins.unwrap_or_default();
+            doubt.on = Some(link);
             return;
         }
         if !(sure || waited >= SUSPECT) {
+            return;
+        }
+        // Where both paths were gone and one is back, the other may be back as well: its retries come once a second.
+        let late = ready.since(doubt.good) > ANSWERED + PACE;
+        if alive.is_some() && late && now.since(ready) < RETRY {
             return;
         }
         self.decide(ground, known, waited, &sight);
@@ -216,6 +241,7 @@ impl Pair {
             incident.pause_ms = pause;
         }
         moving.look.close(ground);
+        ground.see(self.primary, WaySight::Abandoned);
         ground.with(self.primary, |mount, step| {
             mount.drop_source(step, "its listeners are on the fallback");
         });
@@ -300,11 +326,13 @@ fn primary_way(ground: &Ground<'_>, place: usize) -> Option<crate::event::Uplink
 pub(super) const LOOK: Duration = Duration::from_millis(200);
 /// What goes on is published, and the primary is not written to any more. Early enough for the fallback's turns to be quiet
 /// when the listeners come: the server attends to them in the third one (0.25 s each) after its last byte.
-const SPLICE: Duration = Duration::from_millis(500);
+const SPLICE: Duration = Duration::from_millis(520);
 /// The path is suspect: its source may be ended.
 const SUSPECT: Duration = Duration::from_millis(700);
 /// The other path has answered within this.
 const ANSWERED: Duration = Duration::from_millis(600);
+/// The kernel's retries come once a second where their timer is capped.
+const RETRY: Duration = Duration::from_millis(1300);
 const PACE: Duration = Duration::from_millis(50);
 const DRAINED: Duration = Duration::from_millis(60);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);

@@ -16,6 +16,8 @@ mod tests;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,7 @@ use crate::event::{LinkId, Output, Telling, UplinkId};
 use crate::index::Index;
 use crate::mount::feed::Start;
 use crate::mount::{Event, Mount, Step};
+use crate::uplink::Sight;
 
 /// What a pair is lent for one step.
 pub(crate) struct Ground<'a> {
@@ -39,6 +42,8 @@ pub(crate) struct Ground<'a> {
     pub title: Option<&'a str>,
     pub out: &'a mut VecDeque<Output>,
     pub next_link: &'a mut u32,
+    /// What is seen of the uplinks on the way.
+    pub sights: &'a mut Vec<(UplinkId, SocketAddr, Sight)>,
     /// Usable uplinks, best first; without any configured, one way that nothing is bound to.
     pub ways: &'a [Option<UplinkId>],
 }
@@ -57,6 +62,14 @@ impl Ground<'_> {
             next_link: self.next_link,
         };
         act(mount, &mut step)
+    }
+
+    /// Tells the uplink of the mount at `place` what is seen of it.
+    fn see(&mut self, place: usize, sight: Sight) {
+        let mount = &self.mounts[place];
+        if let (Some(uplink), Some(ingest)) = (mount.uplink(), mount.ingest()) {
+            self.sights.push((uplink, ingest, sight));
+        }
     }
 
     fn link(&mut self) -> LinkId {
@@ -85,6 +98,8 @@ pub(crate) struct Pair {
     phase: Phase,
     /// The next byte of filler on the held fallback.
     fill_at: Instant,
+    /// The last look at a calm pair.
+    looked: Instant,
     /// Returns that did not last: each doubles the settle time.
     flaps: u32,
     /// When the listeners were last brought back.
@@ -131,6 +146,7 @@ impl Pair {
             fallback,
             phase: Phase::Calm,
             fill_at: now,
+            looked: now,
             flaps: 0,
             returned: None,
             incident: None,
@@ -185,10 +201,12 @@ impl Pair {
     /// Whether what happened to a mount is of interest: its acknowledgements in calm times are not.
     pub(crate) const fn is_about(&self, event: &Event<'_>) -> bool {
         match event {
-            Event::Wrote { .. } | Event::Measured { .. } | Event::Writable => {
-                !matches!(self.phase, Phase::Calm)
-            }
-            Event::Closed(_) | Event::Failed(_) | Event::Replied(_) | Event::Connected => true,
+            Event::Wrote { .. } | Event::Writable => !matches!(self.phase, Phase::Calm),
+            Event::Measured { .. }
+            | Event::Closed(_)
+            | Event::Failed(_)
+            | Event::Replied(_)
+            | Event::Connected => true,
             Event::Resolved(_)
             | Event::Reached
             | Event::DateIgnored
@@ -203,7 +221,8 @@ impl Pair {
             Phase::Calm => {
                 let sight = mounts[self.primary].sight();
                 let doubt = sight.filter(|sight| sight.owes).map(|sight| sight.progress + doubt::LOOK);
-                doubt.map_or(self.fill_at, |doubt| doubt.min(self.fill_at))
+                // A stalled server owes for long, and is looked at now and then.
+                doubt.map_or(self.fill_at, |doubt| doubt.min(self.fill_at)).max(self.looked + LOOK_PACE)
             }
             Phase::Doubt(doubt) => doubt.next,
             Phase::Moving(moving) => moving.next,
@@ -267,6 +286,7 @@ impl Pair {
     }
 
     fn calm(&mut self, ground: &mut Ground<'_>) {
+        self.looked = ground.now;
         self.hold(ground);
         if ground.mounts[self.primary].remains().is_some() {
             return self.begin_doubt(ground, "the primary's source was ended");
@@ -278,6 +298,7 @@ impl Pair {
             return;
         };
         ground.mounts[self.primary].lead(ground.now, true);
+        self.take_care(ground, self.primary, sight.path.rtt_us);
         if !ground.is_usable(ground.mounts[self.primary].uplink()) {
             self.begin_doubt(ground, "its uplink is gone");
         } else if sight.owes && !sight.path.zero_window && ground.now.since(sight.progress) >= doubt::LOOK {
@@ -310,7 +331,22 @@ impl Pair {
         } else if self.fill_at <= now {
             self.fill_at = now + FILL_EVERY;
             ground.with(self.fallback, Mount::fill);
+            ground.with(self.primary, Mount::measure);
         }
+    }
+
+    /// On a path whose round trip is short beside a block, blocks go out one by one: then it is known which ones the server
+    /// has. Nowhere near live there is time for that.
+    fn take_care(&self, ground: &mut Ground<'_>, place: usize, rtt_us: u32) {
+        let mount = &mut ground.mounts[place];
+        let rate = mount.config().rendition.bitrate.bytes_per_second();
+        let block_us = mount.profile().block.unwrap_or(0) * 1_000_000 / rate.max(1);
+        // A lag that comes from waiting for an acknowledgement is what care is for.
+        if mount.sight().is_some_and(|sight| sight.owes) {
+            return;
+        }
+        let near = mount.lag_ms(ground.indices) < NEAR_LIVE_MS + block_us / 1000;
+        mount.take_care(near && rtt_us > 0 && u64::from(rtt_us) < block_us / 4);
     }
 
     fn tell(&self, ground: &mut Ground<'_>, what: String, alarm: bool) {
@@ -336,4 +372,6 @@ impl Pair {
 const FILL_EVERY: Duration = Duration::from_secs(4);
 /// What a byte of filler costs on the wire with its headers and its acknowledgement, over TLS.
 const FILL_COST: u64 = 150;
+const LOOK_PACE: Duration = Duration::from_millis(25);
+const NEAR_LIVE_MS: u64 = 300;
 const KEPT_INCIDENTS: usize = 20;

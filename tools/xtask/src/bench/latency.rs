@@ -28,7 +28,7 @@ const CLICK: f64 = 0.7;
 /// A click is where the sound is above this.
 const LOUD: f32 = 0.38;
 /// How far an interval may be off.
-const SMEAR: usize = 6;
+pub(super) const SMEAR: usize = 6;
 /// Packets that must follow each other before the first is believed.
 const CHAIN: usize = 4;
 
@@ -46,8 +46,8 @@ pub(super) fn ns_of(frames: i64) -> i64 {
 /// A looped programme with clicks.
 pub(super) struct Programme {
     /// Middles of the clicks.
-    clicks: Vec<usize>,
-    frames: usize,
+    pub(super) clicks: Vec<usize>,
+    pub(super) frames: usize,
 }
 
 impl Programme {
@@ -97,7 +97,7 @@ impl Programme {
     }
 
     /// Which click of the loop it is, by the intervals before and behind it.
-    fn recognise(&self, found: &[usize], index: usize) -> Option<usize> {
+    pub(super) fn recognise(&self, found: &[usize], index: usize) -> Option<usize> {
         let before = found[index] - found.get(index.checked_sub(1)?)?;
         let behind = found.get(index + 1)? - found[index];
         let count = self.clicks.len();
@@ -182,7 +182,7 @@ fn decode(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f32>)> {
 }
 
 /// Middles of the clicks in decoded sound: where a click's shape fits best around a loud sample.
-fn find(sound: &[f32]) -> Vec<usize> {
+pub(super) fn find(sound: &[f32]) -> Vec<usize> {
     let shape: Vec<f32> = shape().into_iter().map(|sample| sample as f32).collect();
     let mut found = Vec::new();
     let mut at = 4 * HALF;

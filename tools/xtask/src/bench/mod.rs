@@ -8,6 +8,7 @@ mod clock;
 mod contender;
 mod cpu;
 mod floor;
+mod hand_over;
 mod latency;
 mod listener;
 mod pauses;
@@ -39,7 +40,10 @@ const SECONDS: u64 = 60;
 const MOUNTS: [u32; 6] = [1, 2, 4, 8, 16, 32];
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Rounds
     #[arg(long, default_value_t = ROUNDS)]
     rounds: u32,
@@ -57,6 +61,13 @@ pub(crate) struct Arguments {
     who: Vec<String>,
 }
 
+/// Benches of their own.
+#[derive(clap::Subcommand)]
+enum Other {
+    /// What listeners hear while the uplinks fail, beside ffmpeg and Liquidsoap
+    HandOver(hand_over::Arguments),
+}
+
 /// Parts of the bench.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum Part {
@@ -71,6 +82,9 @@ enum Part {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(Other::HandOver(arguments)) = &arguments.other {
+        return hand_over::run(arguments);
+    }
     ensure!(arguments.rounds > 0, "--rounds 0 measures nothing; use 1 or more");
     ensure!(arguments.seconds >= 5, "--seconds {} is too short; use 5 or more", arguments.seconds);
     packages::install("bench")?;

@@ -1,0 +1,371 @@
+//! The results as Markdown, and which requirements they miss.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::cell::{Cell, Event, word};
+use super::judge::{Part, Phase, Verdict};
+use super::peers::{BOX, PeerOutcome};
+use super::run::{Hand, Outcome, SLOW};
+
+/// Everything that was heard, run by run.
+#[derive(Debug, Serialize)]
+pub(super) struct Results {
+    /// Runs asked for of each cell.
+    pub(super) runs: u32,
+    /// How the box was set up.
+    pub(super) hand: String,
+    #[serde(skip)]
+    manner: Hand,
+    pub(super) seconds: u64,
+    /// Runs that did not fit into the time.
+    pub(super) left_out: usize,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) peers: Vec<PeerOutcome>,
+    /// Runs in which the rig failed, twice.
+    pub(super) rig: Vec<String>,
+    /// Runs in which it failed once.
+    pub(super) again: Vec<String>,
+}
+
+/// One phase of all runs of a cell, the worst listener of each run.
+#[derive(Default)]
+struct Row {
+    runs: usize,
+    lost: u32,
+    repeated: u32,
+    torn: u32,
+    worst_torn: u32,
+    pauses: Vec<u64>,
+}
+
+impl Results {
+    pub(super) fn new(runs: u32, manner: Hand) -> Self {
+        let hand = match manner {
+            Hand::PlainReconnect => "plain reconnect",
+            Hand::Proven { evict: true } => "proven server, eviction allowed",
+            Hand::Proven { evict: false } => "proven server, eviction refused",
+        };
+        Self {
+            runs,
+            hand: hand.to_owned(),
+            manner,
+            seconds: 0,
+            left_out: 0,
+            outcomes: Vec::new(),
+            peers: Vec::new(),
+            rig: Vec::new(),
+            again: Vec::new(),
+        }
+    }
+
+    /// Cells with outcomes, in the table's order.
+    fn cells(&self) -> Vec<(Cell, Vec<&Outcome>)> {
+        Cell::all()
+            .into_iter()
+            .map(|cell| {
+                let name = cell.name();
+                (cell, self.outcomes.iter().filter(|outcome| outcome.cell == name).collect::<Vec<_>>())
+            })
+            .filter(|(_, outcomes)| !outcomes.is_empty())
+            .collect()
+    }
+
+    /// All tables that there are figures for.
+    pub(super) fn markdown(&self) -> String {
+        let mut text = format!(
+            "{} runs in {} min {} s, {}. Packets and pauses are those of the worst listener of each run.\n",
+            self.outcomes.len() + self.peers.len(),
+            self.seconds / 60,
+            self.seconds % 60,
+            self.hand
+        );
+        if self.left_out > 0 {
+            let _ = writeln!(text, "**{} runs did not fit into the time.**", self.left_out);
+        }
+        if !self.rig.is_empty() {
+            let _ = writeln!(text, "**The rig failed in {} runs.**", self.rig.len());
+        }
+        if !self.again.is_empty() {
+            let _ = writeln!(
+                text,
+                "**The rig failed once in {} runs, which were begun again.**",
+                self.again.len()
+            );
+        }
+        self.write_summary(&mut text);
+        self.write_cells(&mut text);
+        self.write_peers(&mut text);
+        text
+    }
+
+    /// By event and phase, over all servers, renditions and transports.
+    fn write_summary(&self, text: &mut String) {
+        if self.outcomes.is_empty() {
+            return;
+        }
+        *text += "\n| event | phase | runs | lost | repeated | torn | pause median | max |\n|---|---|--:|--:|--:|--:|--:|--:|\n";
+        let events: Vec<Event> = clap::ValueEnum::value_variants().to_vec();
+        for event in events {
+            for phase in Phase::EVENTFUL {
+                let mut row = Row::default();
+                for (cell, outcomes) in self.cells() {
+                    if cell.event == event {
+                        outcomes.iter().for_each(|outcome| row.add(outcome, phase));
+                    }
+                }
+                row.write(text, &[word(event), phase_name(phase).to_owned()]);
+            }
+        }
+    }
+
+    fn write_cells(&self, text: &mut String) {
+        if self.outcomes.is_empty() {
+            return;
+        }
+        *text += "\n| cell | phase | runs | lost | repeated | torn | pause median | max | complaints | connection kept | player stalled, max | buffer lost, max | slow listener |\n\
+                  |---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+        for (cell, outcomes) in self.cells() {
+            for (index, phase) in Phase::EVENTFUL.into_iter().enumerate() {
+                let mut row = Row::default();
+                outcomes.iter().for_each(|outcome| row.add(outcome, phase));
+                row.write(text, &[cell.name(), phase_name(phase).to_owned()]);
+                // The newline that `write` put there makes room for what concerns the whole run.
+                text.truncate(text.trim_end().len());
+                if index == 0 {
+                    let complaints: usize =
+                        outcomes.iter().flat_map(|outcome| judged(outcome)).map(|v| v.complaints).sum();
+                    let kept = outcomes.iter().filter(|outcome| kept(outcome)).count();
+                    let slow = outcomes.iter().filter(|outcome| slow_is_whole(outcome)).count();
+                    let all = outcomes.len();
+                    let stalls =
+                        outcomes.iter().flat_map(|outcome| judged(outcome)).map(|v| v.player.stalled_ms);
+                    let buffer = outcomes.iter().map(|outcome| buffer_lost(outcome)).max().unwrap_or(0);
+                    let _ = writeln!(
+                        text,
+                        " {complaints} | {kept} of {all} | {} ms | {buffer} ms | {slow} of {all} whole |",
+                        stalls.max().unwrap_or(0)
+                    );
+                } else {
+                    *text += " | | | | |\n";
+                }
+            }
+        }
+    }
+
+    fn write_peers(&self, text: &mut String) {
+        let names: BTreeSet<&str> = self.peers.iter().map(|outcome| outcome.peer.as_str()).collect();
+        if names.is_empty() {
+            return;
+        }
+        *text += "\nOn the test card; seconds of programme that a listener never heard, until the uplink was back for 25 s.\n\n\
+                  | who, event | runs | lost median | max | repeated | complaints median | connection kept | pause median | max | mpv stalls, median | max |\n\
+                  |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+        for name in names {
+            let outcomes: Vec<&PeerOutcome> = self.peers.iter().filter(|one| one.peer == name).collect();
+            let lost: Vec<f64> = outcomes.iter().map(|one| one.lost).collect();
+            let pauses: Vec<f64> = outcomes.iter().map(|one| one.pause).collect();
+            let stalls = || outcomes.iter().map(|one| one.mpv.stalls);
+            let complaints = median(outcomes.iter().map(|one| one.complaints as f64).collect());
+            let repeated = outcomes.iter().map(|one| one.repeated).fold(0.0, f64::max);
+            let kept = outcomes.iter().filter(|one| one.kept).count();
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {:.1} s | {:.1} s | {repeated:.1} s | {complaints:.0} | {kept} of {} | {:.1} s | {:.1} s | {:.0} | {} |",
+                outcomes.len(),
+                median(lost.clone()),
+                lost.iter().copied().fold(0.0, f64::max),
+                outcomes.len(),
+                median(pauses.clone()),
+                pauses.iter().copied().fold(0.0, f64::max),
+                median(stalls().map(|count| count as f64).collect()),
+                stalls().max().unwrap_or(0),
+            );
+        }
+    }
+
+    /// The requirements that were missed, one line each.
+    pub(super) fn failures(&self) -> Vec<String> {
+        let mut failures: Vec<String> =
+            self.rig.iter().map(|what| format!("the rig failed: {what}")).collect();
+        if self.left_out > 0 {
+            failures.push(format!("{} runs did not fit into the time", self.left_out));
+        }
+        for one in self.peers.iter().filter(|one| one.peer.starts_with(BOX)) {
+            if one.lost > 0.0 || one.repeated > 0.0 || one.complaints > 0 || !one.kept {
+                failures.push(format!("{} run {}: {}", one.peer, one.run, one.in_short()));
+            }
+        }
+        for (cell, outcomes) in self.cells() {
+            for outcome in outcomes {
+                let name = format!("{} run {}", outcome.cell, outcome.run);
+                if outcome.gaps > 0 {
+                    failures.push(format!(
+                        "{name}: this machine is too slow ({} gaps); fewer --lanes",
+                        outcome.gaps
+                    ));
+                    continue;
+                }
+                if let Some(why) = &outcome.gone {
+                    failures.push(format!("{name}: the box is gone: {why}"));
+                }
+                if !outcome.returned {
+                    failures.push(format!("{name}: the listeners were not back on the primary in time"));
+                }
+                for verdict in &outcome.verdicts {
+                    failures.extend(
+                        self.missed(cell, verdict)
+                            .map(|what| format!("{name}, {} listener: {what}", verdict.listener)),
+                    );
+                }
+            }
+        }
+        failures
+    }
+
+    fn missed(&self, cell: Cell, verdict: &Verdict) -> impl Iterator<Item = String> {
+        let mut missed = Vec::new();
+        for part in &verdict.parts {
+            let may_tear = if part.phase == Phase::Calm { 0 } else { cell.event.may_tear() };
+            if part.lost > 0 || part.repeated > 0 || part.torn > may_tear {
+                missed.push(format!("{}: {}", phase_name(part.phase), part.flaws.join(", ")));
+            }
+            if let Some(limit) = self.pause_limit(cell, part)
+                && part.pause_ms > limit
+                && verdict.listener != SLOW
+            {
+                missed.push(format!(
+                    "{}: a pause of {} ms, {limit} allowed",
+                    phase_name(part.phase),
+                    part.pause_ms
+                ));
+            }
+        }
+        // What is torn, ffmpeg may say so.
+        if verdict.complaints > 0 && cell.event.may_tear() == 0 {
+            missed.push(format!("ffmpeg, {} lines: {}", verdict.complaints, verdict.complained.join("; ")));
+        }
+        if let Some(how) = &verdict.ended {
+            missed.push(format!("its connection ended: {how}"));
+        }
+        missed.into_iter()
+    }
+
+    /// What a fail-over after a silent cut may take.
+    fn pause_limit(&self, cell: Cell, part: &Part) -> Option<u64> {
+        if cell.event != Event::Silent || part.phase != Phase::FailOver {
+            return None;
+        }
+        match self.manner {
+            Hand::PlainReconnect => None,
+            Hand::Proven { evict: true } => Some(cell.pair.pause_ms()),
+            Hand::Proven { evict: false } => Some(11_500),
+        }
+    }
+}
+
+impl Row {
+    fn add(&mut self, outcome: &Outcome, phase: Phase) {
+        let parts: Vec<&Part> = judged(outcome).flat_map(|v| &v.parts).filter(|p| p.phase == phase).collect();
+        let worst = |figure: &dyn Fn(&Part) -> u32| parts.iter().map(|part| figure(part)).max().unwrap_or(0);
+        self.runs += 1;
+        self.lost += worst(&|part| part.lost);
+        self.repeated += worst(&|part| part.repeated);
+        let torn = worst(&|part| part.torn);
+        self.torn += torn;
+        self.worst_torn = self.worst_torn.max(torn);
+        self.pauses.extend(parts.iter().map(|part| part.pause_ms).max());
+    }
+
+    fn write(mut self, text: &mut String, names: &[String]) {
+        if self.runs == 0 {
+            return;
+        }
+        self.pauses.sort_unstable();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {:.2} s | {:.2} s |",
+            names.join(" | "),
+            self.runs,
+            self.lost,
+            self.repeated,
+            self.torn,
+            self.pauses[self.pauses.len() / 2] as f64 / 1e3,
+            self.pauses.last().copied().unwrap_or(0) as f64 / 1e3,
+        );
+    }
+}
+
+/// One line about a run.
+pub(super) fn in_short(outcome: &Outcome) -> String {
+    let mut text = String::new();
+    for phase in Phase::EVENTFUL {
+        let mut row = Row::default();
+        row.add(outcome, phase);
+        let _ = write!(
+            text,
+            "{} {}/{}/{} {} ms; ",
+            phase_name(phase),
+            row.lost,
+            row.repeated,
+            row.torn,
+            row.pauses.first().copied().unwrap_or(0)
+        );
+    }
+    let complaints: usize = judged(outcome).map(|verdict| verdict.complaints).sum();
+    let stalled = judged(outcome).map(|verdict| verdict.player.stalled_ms).max().unwrap_or(0);
+    let seconds = outcome.seconds.last().copied().unwrap_or(0.0);
+    let _ = write!(
+        text,
+        "{complaints} complaints, a player stalled {stalled} ms, buffer less {} ms, {seconds:.0} s",
+        buffer_lost(outcome)
+    );
+    for (bad, what) in [
+        (!kept(outcome), "a connection ended"),
+        (!outcome.returned, "not returned"),
+        (outcome.gaps > 0, "the machine is too slow"),
+        (!slow_is_whole(outcome), "the slow listener lost something"),
+    ] {
+        if bad {
+            let _ = write!(text, ", {what}");
+        }
+    }
+    text
+}
+
+fn judged(outcome: &Outcome) -> impl Iterator<Item = &Verdict> {
+    outcome.verdicts.iter().filter(|verdict| verdict.listener != SLOW)
+}
+
+fn kept(outcome: &Outcome) -> bool {
+    outcome.verdicts.iter().all(|verdict| verdict.ended.is_none())
+}
+
+/// What a player's buffer holds less than before, in milliseconds.
+fn buffer_lost(outcome: &Outcome) -> u64 {
+    let lost =
+        |verdict: &Verdict| verdict.player.buffer_before_ms.saturating_sub(verdict.player.buffer_after_ms);
+    judged(outcome).map(lost).max().unwrap_or(0)
+}
+
+fn slow_is_whole(outcome: &Outcome) -> bool {
+    outcome.verdicts.iter().filter(|verdict| verdict.listener == SLOW).all(|verdict| {
+        verdict.ended.is_none() && verdict.parts.iter().all(|part| part.lost + part.repeated + part.torn == 0)
+    })
+}
+
+const fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Calm => "before",
+        Phase::FailOver => "fail-over",
+        Phase::Return => "return",
+        Phase::SecondFault => "second fault",
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
