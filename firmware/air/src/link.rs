@@ -89,6 +89,9 @@ async fn read_replies(driver: &Driver, link: LinkId, source: &Source, stream: &T
             }
             Err(error) => Some(io_failure(&error)),
         };
+        // What was acknowledged up to the end says where the listeners are.
+        let (acked, path) = source.wire.borrow_mut().measure();
+        driver.feed(Input::Measured { link, acked, path });
         return driver.feed(Input::Closed { link, failure });
     }
 }

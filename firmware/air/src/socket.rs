@@ -27,8 +27,11 @@ pub(crate) struct TcpInfo {
     small: [u8; 8],
     before_unacked: [u32; 4],
     unacked: u32,
-    before_rtt: [u32; 10],
-    rtt_us: u32,
+    losses: [u32; 4],
+    /// Milliseconds since data was last sent.
+    last_data_sent: u32,
+    before_rtt: [u32; 5],
+    pub rtt_us: u32,
     before_rates: [u32; 8],
     rates: [u64; 2],
     /// Bytes that the peer acknowledged, over the connection's whole life; the handshake counts for one.
@@ -62,6 +65,11 @@ impl TcpInfo {
         info
     }
 
+    /// Whether what is out was sent just now, so that its acknowledgement is not late yet.
+    pub(crate) const fn is_fresh(&self) -> bool {
+        self.last_data_sent <= 1 && self.small[2] == 0
+    }
+
     pub(crate) fn sight(&self, queued: u64) -> delivery::event::PathSight {
         delivery::event::PathSight {
             in_flight: self.unacked > 0,
@@ -70,6 +78,12 @@ impl TcpInfo {
             rtt_us: self.rtt_us,
         }
     }
+}
+
+/// Sleeps for a time that is too short for the runtime's timers.
+pub(crate) fn doze(time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "a fraction of a millisecond, where a timer takes two")]
+    std::thread::sleep(time);
 }
 
 /// Bytes in the send queue that the peer's kernel has not acknowledged, sent or not (`SIOCOUTQ`, tcp(7)).

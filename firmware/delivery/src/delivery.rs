@@ -164,7 +164,12 @@ impl Delivery {
 
     /// Whether every mount's rendition is there, as in any core that was not read from outside.
     pub(crate) fn is_whole(&self) -> bool {
-        self.mounts.iter().all(|mount| usize::from(mount.rendition().0) < self.indices.len())
+        let renditions = self.indices.len();
+        let pairs_are = self.pairs.iter().all(|pair| {
+            let (primary, fallback) = pair.places();
+            primary < self.mounts.len() && fallback < self.mounts.len() && primary != fallback
+        });
+        pairs_are && self.mounts.iter().all(|mount| mount.is_within(renditions))
     }
 
     #[cfg(test)]

@@ -108,7 +108,10 @@ fn what_a_survey_proved_is_taken() {
     let outputs = read(&text.unwrap()).unwrap().outputs;
     let seconds = Duration::from_secs;
     let (main, alone) = (&outputs[0], &outputs[1]);
-    assert_eq!((main.name.as_str(), main.standby, main.give_back), ("main", Standby::Held, Return::AtSilence));
+    assert_eq!(
+        (main.name.as_str(), main.standby, main.give_back),
+        ("main", Standby::Held, Return::AtSilence)
+    );
     assert_eq!((main.settle, main.lone), (seconds(120), Lone::Both));
     let proven = Proven {
         fallback: true,

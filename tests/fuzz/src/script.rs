@@ -195,7 +195,10 @@ impl Edge {
                 let choice = argument();
                 let heard = self.living().nth(usize::from(choice % 4)).and_then(|source| {
                     let (rendition, end) = source.end?;
-                    Some((rendition, end.0.checked_sub(source.written % BLOCK + u64::from(choice / 4) * BLOCK)?))
+                    Some((
+                        rendition,
+                        end.0.checked_sub(source.written % BLOCK + u64::from(choice / 4) * BLOCK)?,
+                    ))
                 });
                 if let Some((rendition, upto)) = heard {
                     self.hear(rendition, BytePos(upto));
@@ -408,7 +411,7 @@ impl Edge {
             let frames = Frames(packets * u64::from(rendition.codec.frames_per_packet()));
             let rendition = RenditionId(u16::try_from(number).expect("a play has few renditions"));
             // A decoder may change over at every other one.
-            self.feed(Input::Produced { rendition, end, frames, entry: packets % 2 == 0 });
+            self.feed(Input::Produced { rendition, end, frames, entry: packets.is_multiple_of(2) });
         }
     }
 
@@ -507,7 +510,11 @@ fn interfaces(bits: u8) -> Vec<Interface> {
             switched_on: true,
             carrier: bits & 2 != 0,
             arp: number == 1,
-            addresses: if bits & 4 != 0 { vec![network([198, 51, 100, 100 + number], 24)] } else { Vec::new() },
+            addresses: if bits & 4 != 0 {
+                vec![network([198, 51, 100, 100 + number], 24)]
+            } else {
+                Vec::new()
+            },
             routes: if bits & 8 != 0 { vec![route] } else { Vec::new() },
             hindrances: Vec::new(),
         })

@@ -89,7 +89,9 @@ impl Watch {
         let mut most = self.most_outputs();
         if let Input::Configure(config) = input {
             self.mounts = config.mounts.len();
-            let named = |name: &String| config.outputs.iter().any(|output| output.proven.is_some() && output.name == *name);
+            let named = |name: &String| {
+                config.outputs.iter().any(|output| output.proven.is_some() && output.name == *name)
+            };
             let paired = config.mounts.iter().filter(|mount| named(&mount.id.output));
             self.paired = paired.map(|mount| mount.path.clone()).collect();
             self.uplinks = config.uplinks.len();
@@ -232,7 +234,10 @@ impl Watch {
                 assert!(self.checks.contains(check), "{check:?} is dropped and was never asked for");
             }
             Output::Uplink(uplink::Output::Log(transition)) => {
-                assert!(!transition.why.is_empty() && !transition.name.is_empty(), "{transition:?} says nothing");
+                assert!(
+                    !transition.why.is_empty() && !transition.name.is_empty(),
+                    "{transition:?} says nothing"
+                );
             }
             Output::Tell(telling) => {
                 assert!(!format!("{telling:?}").contains(PASSWORD), "a secret in {telling:?}");
@@ -270,7 +275,7 @@ impl Watch {
         let boundary = |rendition: RenditionId, at: BytePos| {
             at == BytePos(0) || ends.get(&rendition).is_some_and(|ends| ends.contains(&at))
         };
-        let entry = body.length == 0 || body.filler || body.length % BLOCK == 0;
+        let entry = body.length == 0 || body.filler || body.length.is_multiple_of(BLOCK);
         match body.next {
             _ if body.paired && (entry || body.unknown) => {}
             None => assert!(boundary(rendition, from), "{output:?} begins in the middle of a packet"),

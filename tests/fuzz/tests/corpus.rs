@@ -48,7 +48,7 @@ fn every_single_damage_to_a_recording_is_survived() {
         b"C\x03RrcgpwpwC\x23:Rrcgph|o:+pw+z++++",
         b"C\x01RrcG\x02:RrcG\x02|:N:f\x04:Rf\x02:RrcG\x01",
         b"C\x83E\x03RrcgpppppppE\x00pz|.....:s:s:s:s:sw:s:s",
-        b"C\x83E\x03RrcgpppppppE\x02pppppp::::::::a\x00::p|::pa\x01:L\x00:w:m:w:::::::::::",
+        b"C\x83E\x03RrcgpppppppE\x02ppp:::a\x00:p|pa\x01:L\x00:w:m:w:::",
     ];
     /// As long as these recordings are, about: places wrap round.
     const PLACES: u16 = 1024;

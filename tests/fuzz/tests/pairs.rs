@@ -69,9 +69,8 @@ fn script(seed: u64) -> Vec<u8> {
     }
     // Mostly on air first, with what is written acknowledged.
     script.extend(b"C\x83E\x03Rrcg");
-    for _ in 0..dice.below(120) {
-        script.push(b'p');
-    }
+    let packets = dice.below(120) as usize;
+    script.extend(std::iter::repeat_n(b'p', packets));
     if dice.below(2) > 0 {
         script.extend(b"E\x00");
     }

@@ -96,7 +96,8 @@ fn judge() -> Result<(), Wrong> {
         // Questions that come due stay unanswered: this server has no status page.
         feed(&mut core, now, &Input::Tick);
         let end = backlog.push(&PACKET);
-        let produced = Input::Produced { rendition: RenditionId(0), end, frames: Frames(packet * 1152), entry: true };
+        let produced =
+            Input::Produced { rendition: RenditionId(0), end, frames: Frames(packet * 1152), entry: true };
         let outputs = feed(&mut core, now, &produced);
         let range = outputs.iter().find_map(|output| {
             if let Output::Write { from, to, .. } = output { Some((*from, *to)) } else { None }

@@ -443,7 +443,12 @@ impl World {
                     Input::Measured { link, acked: 1 << 40, path: PathSight::default() },
                     Input::Connected { link },
                     Input::Closed { link, failure: None },
-                    Input::Heard { link, rendition: RenditionId(0), from: BytePos(0), upto: BytePos(1 << 40) },
+                    Input::Heard {
+                        link,
+                        rendition: RenditionId(0),
+                        from: BytePos(0),
+                        upto: BytePos(1 << 40),
+                    },
                 ];
                 let one = self.dice.between(0, late.len() as u64 - 1) as usize;
                 self.inbox.extend(late.into_iter().nth(one));
@@ -641,7 +646,8 @@ impl World {
         let pipe = &self.conns[conn].pipe;
         let heard = self.wards[mount].place(pipe.written - pipe.read);
         let rendition = self.core.rendition(&self.berths[mount].config.rendition);
-        if let (Some(end), Some(rendition), Wants::Sound { upto }) = (heard, rendition, &mut self.asks[at].wants)
+        if let (Some(end), Some(rendition), Wants::Sound { upto }) =
+            (heard, rendition, &mut self.asks[at].wants)
             && end > *upto
         {
             let from = std::mem::replace(upto, end);

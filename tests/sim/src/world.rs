@@ -8,8 +8,8 @@ use delivery::event::{Answer, Failure, Question, Transition};
 use delivery::recording::{Recorder, Recording};
 use delivery::wire::ReplyReader;
 use delivery::{Delivery, Input, LinkId, RenditionId};
-use units::{BytePos, Instant};
 use units::snapshot::{MountReport, MountState};
+use units::{BytePos, Instant};
 
 use crate::dice::Dice;
 use crate::faults::Fault;
@@ -105,7 +105,9 @@ pub(crate) struct Conn {
 pub(crate) enum Wants {
     Answer(Question),
     /// The mount's sound, heard up to there.
-    Sound { upto: BytePos },
+    Sound {
+        upto: BytePos,
+    },
 }
 
 /// One question beside a source.

@@ -136,6 +136,15 @@ impl Feed {
         self.frozen = false;
     }
 
+    /// Whether all renditions that it names are among the first `count`, as in any feed that was not read from outside.
+    pub(super) fn is_within(&self, count: usize) -> bool {
+        let lent = match self.carries {
+            Carries::Lent(lender) => usize::from(lender.0) < count,
+            Carries::Nothing | Carries::Own => true,
+        };
+        lent && self.spans.iter().all(|span| span.what.is_none_or(|(of, _)| usize::from(of.0) < count))
+    }
+
     pub(super) const fn is_held(&self) -> bool {
         matches!(self.carries, Carries::Nothing)
     }
@@ -190,7 +199,7 @@ impl Feed {
             if let Some((what, from)) = span.what
                 && what == rendition
                 && at >= from
-                && at.since(from) <= end - span.body
+                && at.since(from) <= end.saturating_sub(span.body)
             {
                 return Some(span.body + at.since(from));
             }
@@ -326,7 +335,9 @@ impl Feed {
     fn note(&mut self, span: Span) {
         let goes_on = self.spans.back().is_some_and(|last| match (last.what, span.what) {
             (None, None) => true,
-            (Some((before, from)), Some((now, at))) => before == now && from + (span.body - last.body) == at,
+            (Some((before, from)), Some((now, at))) => {
+                before == now && span.body >= last.body && from + (span.body - last.body) == at
+            }
             (None, Some(_)) | (Some(_), None) => false,
         });
         if !goes_on {

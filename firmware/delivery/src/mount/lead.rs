@@ -48,6 +48,16 @@ impl Mount {
         }
     }
 
+    /// Whether all renditions that it names are among the first `count`, as in any mount that was not read from outside.
+    pub(crate) fn is_within(&self, count: usize) -> bool {
+        let start = match self.start {
+            Start::After(cut) => usize::from(cut.rendition.0) < count,
+            Start::Live | Start::Held => true,
+        };
+        let own = usize::from(self.rendition.0) < count;
+        own && start && self.any_stream().is_none_or(|stream| stream.feed.is_within(count))
+    }
+
     /// Nothing has been tried with it yet.
     pub(crate) fn is_new(&self) -> bool {
         self.totals.accepted == 0 && self.totals.failures == 0 && self.source().is_none()

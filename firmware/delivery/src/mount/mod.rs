@@ -208,6 +208,9 @@ impl Mount {
             | State::Greeting { deadline, .. } => *deadline,
             State::Streaming(stream) => {
                 let own = stream.deadline(self.profile());
+                if stream.feed.is_frozen() {
+                    return own;
+                }
                 self.title.deadline().map_or(own, |title| title.min(own))
             }
         }

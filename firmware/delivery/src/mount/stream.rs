@@ -230,6 +230,10 @@ impl Mount {
             Event::Wrote { bytes, acked, blocked } => {
                 stream.wrote(step.now, *bytes, *blocked, self.rendition, &mut self.totals);
                 stream.note_acked(step.now, *acked, &mut self.totals);
+                if stream.feed.is_careful() && stream.owes() && *bytes > 0 {
+                    stream.looked = step.now;
+                    step.out.push_back(Output::Measure { link: stream.link });
+                }
                 self.flow(step);
                 self.produced(step);
             }

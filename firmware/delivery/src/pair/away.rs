@@ -108,7 +108,7 @@ impl Pair {
     }
 
     fn settle_time(&self) -> Duration {
-        self.policy.settle * (1 << self.flaps.min(MOST_DOUBLINGS))
+        self.policy.settle.saturating_mul(1 << self.flaps.min(MOST_DOUBLINGS))
     }
 
     fn begin_return(

@@ -90,7 +90,7 @@ impl Pair {
         };
         let path_gone = !ground.is_usable(primary.uplink());
         let healed = alive.is_some() && !path_gone && (sight.acked > doubt.acked || !sight.owes);
-        if healed || (sight.path.zero_window && alive.is_some()) {
+        if healed || (sight.path.zero_window && alive.is_some() && !path_gone) {
             return self.take_back(ground);
         }
         let sure = alive.is_none() || path_gone;
@@ -186,7 +186,7 @@ impl Pair {
         }
         // Heard in its mount's place: the listeners have moved, whatever moved them.
         let moved = doubt.look.heard_beyond(&ground.mounts[self.fallback], doubt.goes_on);
-        let timeout = proven.source_timeout + TIMEOUT_SLACK;
+        let timeout = proven.source_timeout.saturating_add(TIMEOUT_SLACK);
         if moved || waited >= timeout {
             return self.begin_moving(ground, now + MOVED, "the server dropped the silent primary");
         }

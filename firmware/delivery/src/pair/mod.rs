@@ -217,10 +217,14 @@ impl Pair {
 
     /// When the pair wants to be looked at next.
     pub(crate) fn deadline(&self, mounts: &[Mount]) -> Instant {
+        if mounts[self.primary].is_writing() || mounts[self.fallback].is_writing() {
+            // The outcome comes at once, and is looked at then.
+            return Instant::from_micros(u64::MAX);
+        }
         match &self.phase {
             Phase::Calm => {
                 let sight = mounts[self.primary].sight();
-                let doubt = sight.filter(|sight| sight.owes).map(|sight| sight.progress + doubt::LOOK);
+                let doubt = sight.filter(|sight| sight.owes && !sight.path.zero_window).map(|sight| sight.progress + doubt::LOOK);
                 // A stalled server owes for long, and is looked at now and then.
                 doubt.map_or(self.fill_at, |doubt| doubt.min(self.fill_at)).max(self.looked + LOOK_PACE)
             }
