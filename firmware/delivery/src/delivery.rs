@@ -1,6 +1,7 @@
 //! The one door of the core.
 
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -11,7 +12,7 @@ use units::snapshot::{MountReport, OutputReport, Role, UplinkReport};
 use units::{Instant, Rendition};
 
 use crate::config::{Config, MountConfig};
-use crate::event::{Input, LinkId, Output, RenditionId, UplinkId};
+use crate::event::{Input, LinkId, Order, Output, RenditionId, UplinkId};
 use crate::index::{Index, Packet};
 use crate::mount::{Event, Mount, Step};
 use crate::pair::{Ground, Pair};
@@ -86,6 +87,7 @@ impl Delivery {
             Input::Configure(config) => return self.configure(now, config),
             Input::Title(title) => return self.retitle(now, title),
             Input::Uplink(input) => return self.uplink(now, input),
+            Input::Order(order) => return self.order(now, order),
             Input::Tick => return self.tick(now),
             Input::Resolved { link, addresses } => (*link, Event::Resolved(addresses)),
             Input::Reached { link } => (*link, Event::Reached),
@@ -202,6 +204,7 @@ impl Delivery {
                 title: self.title.as_deref(),
                 out: &mut self.outputs.0,
                 next_link: &mut self.next_link,
+                uplinks: self.uplinks.ids().count(),
                 ways: &self.ways,
             };
             act(pair, &mut ground);
@@ -221,6 +224,35 @@ impl Delivery {
         self.uplinks.reports()
     }
 
+    /// Whether an order can be carried out now.
+    ///
+    /// # Errors
+    /// Why not, and what to do instead.
+    pub fn may(&self, order: &Order) -> Result<(), String> {
+        let (Order::Leave { output } | Order::GiveBack { output }) = order;
+        let pair = self.pairs.iter().find(|pair| pair.output() == output);
+        let Some(pair) = pair else {
+            let known = self.mounts.iter().any(|mount| mount.config().id.output == *output);
+            return Err(if known {
+                format!("output {output} has no proven hand-over: its mounts are on their own; run `mainstay survey {output}`")
+            } else {
+                format!("there is no output {output}; `mainstay status` shows all")
+            });
+        };
+        pair.may(order, &self.mounts)
+    }
+
+    fn order(&mut self, now: Instant, order: &Order) {
+        if self.may(order).is_ok() {
+            let (Order::Leave { output } | Order::GiveBack { output }) = order;
+            self.each_pair(now, |pair, ground| {
+                if pair.output() == output {
+                    pair.order(ground, order);
+                }
+            });
+        }
+    }
+
     fn uplink(&mut self, now: Instant, input: &uplink::Input) {
         self.uplinks.handle(now, input);
         self.survey_ways();
@@ -235,11 +267,9 @@ impl Delivery {
             self.outputs.0.push_back(Output::Uplink(output));
         }
         let state = |id: UplinkId| self.uplinks.state(id);
-        let up = self.uplinks.ids().filter(|&id| matches!(state(id), Some(State::Up)));
-        let perhaps = self.uplinks.ids().filter(|&id| match state(id) {
-            Some(State::Checking | State::Suspect { .. }) => true,
-            Some(State::Up | State::Down { .. }) | None => false,
-        });
+        // One that has just come is as good as one that is up: at the start the best one must not lose to the quickest.
+        let up = self.uplinks.ids().filter(|&id| matches!(state(id), Some(State::Up | State::Checking)));
+        let perhaps = self.uplinks.ids().filter(|&id| matches!(state(id), Some(State::Suspect { .. })));
         let mut ways: Vec<_> = up.chain(perhaps).map(Some).collect();
         if ways.is_empty() {
             ways = self.uplinks.ids().map(Some).collect();

@@ -129,12 +129,29 @@ pub enum Input {
     },
     /// Something happened to an uplink.
     Uplink(crate::uplink::Input),
+    /// Somebody wants the listeners moved; see [`crate::Delivery::may`].
+    Order(Order),
     /// A new title for all mounts.
     Title(String),
     /// New settings.
     Configure(Box<Config>),
     /// Nothing but time.
     Tick,
+}
+
+/// What a person may ask of an output.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Order {
+    /// Move its listeners to the fallback and leave them there (maintenance of what the primary goes through).
+    Leave {
+        /// The output's name.
+        output: String,
+    },
+    /// Bring them back to the primary now.
+    GiveBack {
+        /// The output's name.
+        output: String,
+    },
 }
 
 /// Something is to be done.

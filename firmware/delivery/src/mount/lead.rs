@@ -32,6 +32,7 @@ pub(crate) struct Sight {
     pub owes: bool,
     pub path: PathSight,
     pub held: bool,
+    pub careful: bool,
     pub frozen: bool,
 }
 
@@ -196,6 +197,12 @@ impl Mount {
         self.unleash(step);
     }
 
+    /// Resets the stream and stays closed; what it was is remembered.
+    pub(crate) fn abandon(&mut self, step: &mut Step<'_>, why: &str) {
+        self.led = true;
+        self.wait(step, Cause::Lost, MountState::Waiting, why.into());
+    }
+
     /// Lets the stream go without a word to anybody, and stays closed.
     pub(crate) fn drop_source(&mut self, step: &mut Step<'_>, why: &str) {
         self.drop_links(step);
@@ -258,12 +265,22 @@ impl Mount {
 
     /// Asks the kernel how the stream's path looks, unless it was asked just now.
     pub(crate) fn measure(&mut self, step: &mut Step<'_>) {
-        if let Some(stream) = self.streaming_mut()
-            && step.now.since(stream.looked) >= LOOK_PACE
-        {
+        self.look(step, LOOK_PACE);
+    }
+
+    /// Whether what is known of the stream is as fresh as can be; if not, it is asked for.
+    pub(crate) fn is_fresh(&mut self, step: &mut Step<'_>) -> bool {
+        !self.look(step, FRESH)
+    }
+
+    fn look(&mut self, step: &mut Step<'_>, pace: Duration) -> bool {
+        let Some(stream) = self.streaming_mut() else { return false };
+        let due = step.now.since(stream.looked) >= pace;
+        if due {
             stream.looked = step.now;
             step.out.push_back(Output::Measure { link: stream.link });
         }
+        due
     }
 
     fn any_stream(&self) -> Option<&Stream> {
@@ -299,6 +316,8 @@ impl Mount {
 
 /// Acknowledged bytes prove an uplink for longer than this.
 const PRAISE: Duration = Duration::from_secs(1);
+/// Between a figure and a decision on it.
+const FRESH: Duration = Duration::from_millis(3);
 /// Answers come at once and lead to further questions: this keeps them apart.
 const LOOK_PACE: Duration = Duration::from_millis(30);
 
@@ -312,6 +331,7 @@ fn sight(stream: &Stream) -> Sight {
         owes: stream.owes(),
         path: stream.sight,
         held: stream.feed.is_held(),
+        careful: stream.feed.is_careful(),
         frozen: stream.feed.is_frozen(),
     }
 }

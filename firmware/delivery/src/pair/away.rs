@@ -17,14 +17,16 @@ use crate::mount::feed::{Cut, Start};
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Away {
     since: Instant,
+    /// Until somebody brings the listeners back.
+    stay: bool,
     /// Since when the preferred way has been good.
     good: Option<Instant>,
     pub next: Instant,
 }
 
 impl Away {
-    pub(super) const fn new(now: Instant) -> Self {
-        Self { since: now, good: None, next: now }
+    pub(super) const fn new(now: Instant, stay: bool) -> Self {
+        Self { since: now, stay, good: None, next: now }
     }
 }
 
@@ -89,7 +91,7 @@ impl Pair {
         }
         let best = ground.ways.first().copied().flatten();
         // With nothing but the way it is on, the primary comes back there too once it can.
-        let good = ground.is_usable(best) && (best != here || ground.ways.len() == 1);
+        let good = ground.is_usable(best) && (best != here || ground.ways.len() > 1 || ground.uplinks < 2);
         let Phase::Away(away) = &mut self.phase else { return };
         if !good {
             away.good = None;
@@ -97,7 +99,7 @@ impl Pair {
         }
         let good = *away.good.get_or_insert(now);
         let wanted = match self.policy.give_back {
-            GiveBack::Auto | GiveBack::AtSilence => now.since(good) >= settle,
+            GiveBack::Auto | GiveBack::AtSilence => now.since(good) >= settle && !away.stay,
             GiveBack::Manual => false,
         };
         if wanted {
@@ -107,7 +109,15 @@ impl Pair {
         }
     }
 
-    fn settle_time(&self) -> Duration {
+    /// Brings the listeners back now.
+    pub(super) fn give_back(&mut self, ground: &mut Ground<'_>) {
+        let Phase::Away(away) = &self.phase else { return };
+        let since = away.since;
+        let best = ground.ways.first().copied().flatten();
+        self.begin_return(ground, best, false, since);
+    }
+
+    pub(super) fn settle_time(&self) -> Duration {
         self.policy.settle.saturating_mul(1 << self.flaps.min(MOST_DOUBLINGS))
     }
 
@@ -228,15 +238,15 @@ impl Pair {
 
     fn landing(&mut self, ground: &mut Ground<'_>, until: Instant) {
         let now = ground.now;
-        let Some(sight) = ground.mounts[self.primary].sight() else {
-            return self.turn_back(ground, "the primary was closed again");
-        };
-        if now < until || sight.acked == 0 {
-            if now.since(until) >= PATIENCE {
-                self.turn_back(ground, "the primary takes no bytes");
-            } else if sight.acked == 0 {
-                ground.with(self.primary, Mount::measure);
-            }
+        let block = ground.mounts[self.primary].profile().block.unwrap_or(1);
+        let sight = ground.mounts[self.primary].sight();
+        let landed = sight.is_some_and(|sight| sight.acked >= block);
+        if sight.is_none() || (!landed && now.since(until) >= TAKEN) {
+            // Its listeners left the fallback when it greeted: they are to be fetched from there like anybody's.
+            return self.begin_doubt(ground, "the primary takes no bytes");
+        }
+        if now < until || !landed {
+            ground.with(self.primary, Mount::measure);
             return;
         }
         let Phase::Return(back) = &mut self.phase else { return };
@@ -274,7 +284,7 @@ impl Pair {
             mount.freeze(step, false);
             mount.open_gate(step);
         });
-        self.phase = Phase::Away(Away { since, good: None, next: now + AGAIN });
+        self.phase = Phase::Away(Away { since, stay: false, good: None, next: now + AGAIN });
     }
 }
 
@@ -303,6 +313,8 @@ const FAULT: Duration = Duration::from_millis(700);
 const QUIET: Duration = Duration::from_millis(300);
 /// Two quiet turns, and a little (DESIGN 3).
 const LANDING: Duration = Duration::from_millis(600);
+/// A primary that has not got its first block by so long after its landing does not get it at all.
+const TAKEN: Duration = Duration::from_millis(700);
 const PATIENCE: Duration = Duration::from_secs(8);
 const AGAIN: Duration = Duration::from_secs(2);
 /// A new listener on a mount that gets no data hears something after 1.25 s at the latest.

@@ -34,11 +34,25 @@ pub(super) struct Doubt {
     on: Option<LinkId>,
     /// Since when the fallback is there to go on with.
     ready: Option<Instant>,
+    /// Nothing is wrong: somebody wants the listeners on the fallback.
+    planned: Option<Planned>,
+    /// The fallback carried the listeners until just now, and rests at a block's end.
+    resting: bool,
+    /// What the path's round trip adds to every wait.
+    grace: Duration,
     pub next: Instant,
+}
+
+/// A move that is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Planned {
+    /// Until somebody brings them back.
+    stay: bool,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Moving {
+    stay: bool,
     good: Instant,
     pub look: Look,
     /// What the listeners have of the primary, by body byte.
@@ -62,7 +76,13 @@ impl Pair {
         if primary.sight().is_some() {
             ground.see(self.primary, WaySight::Silent);
         }
+        let resting = matches!(self.phase, Phase::Return(_));
+        if let Phase::Return(back) = &mut self.phase {
+            back.look.close(ground);
+        }
         self.phase = Phase::Doubt(Doubt {
+            planned: None,
+            resting,
             cause: format!("{cause}{why}"),
             good,
             acked: sight.acked,
@@ -72,14 +92,23 @@ impl Pair {
             goes_on: 0,
             on: None,
             ready: None,
+            grace: grace(&sight),
             next: now,
         });
+    }
+
+    /// Moves the listeners to the fallback although nothing is wrong.
+    pub(super) fn leave(&mut self, ground: &mut Ground<'_>, cause: &str, stay: bool) {
+        self.begin_doubt(ground, cause);
+        if let Phase::Doubt(doubt) = &mut self.phase {
+            doubt.planned = Some(Planned { stay });
+        }
     }
 
     pub(super) fn doubt(&mut self, ground: &mut Ground<'_>) {
         let Phase::Doubt(doubt) = &mut self.phase else { return };
         let now = ground.now;
-        let steps = [SPLICE, SUSPECT].map(|step| doubt.good + step);
+        let steps = [SPLICE, SUSPECT].map(|step| doubt.good + step + doubt.grace);
         doubt.next = steps.into_iter().filter(|&at| at > now).fold(now + PACE, Instant::min);
         let (place, spare) = (self.primary, self.fallback);
         let primary = &ground.mounts[place];
@@ -89,12 +118,19 @@ impl Pair {
             return;
         };
         let path_gone = !ground.is_usable(primary.uplink());
+        let asked = matches!(doubt.look.eviction, Eviction::Asked(_) | Eviction::Done(_));
         let healed = alive.is_some() && !path_gone && (sight.acked > doubt.acked || !sight.owes);
-        if healed || (sight.path.zero_window && alive.is_some() && !path_gone) {
+        let planned = doubt.planned.is_some();
+        if planned && now.since(doubt.good) >= PLANNED {
+            self.tell(ground, "the listeners could not be moved as wanted; they stay".to_string(), false);
             return self.take_back(ground);
         }
-        let sure = alive.is_none() || path_gone;
-        let waited = now.since(doubt.good);
+        if !asked && healed && !planned || (sight.path.zero_window && alive.is_some() && !path_gone) {
+            return self.take_back(ground);
+        }
+        let sure = alive.is_none() || path_gone || planned;
+        // A longer way takes longer to answer.
+        let waited = now.since(doubt.good).saturating_sub(doubt.grace);
         if alive.is_some() {
             ground.with(place, Mount::measure);
         }
@@ -122,7 +158,7 @@ impl Pair {
             (doubt.spliced, doubt.on) = (None, None);
         }
         let ready = there.filter(|fallback| {
-            (fallback.held || doubt.spliced.is_some())
+            (fallback.held || doubt.resting || doubt.spliced.is_some())
                 && (!fallback.owes || now.since(fallback.progress) < ANSWERED)
         });
         let Some(ready) = ready else {
@@ -171,6 +207,7 @@ impl Pair {
     fn decide(&mut self, ground: &mut Ground<'_>, known: Known, waited: Duration, sight: &Sight) {
         let proven = self.proven();
         let now = ground.now;
+        let alive = ground.mounts[self.primary].sight().is_some();
         let Phase::Doubt(doubt) = &mut self.phase else { return };
         match doubt.look.eviction {
             Eviction::Done(at) => {
@@ -185,7 +222,14 @@ impl Pair {
             return self.begin_moving(ground, now + MOVED, "the server had ended the primary itself");
         }
         // Heard in its mount's place: the listeners have moved, whatever moved them.
-        let moved = doubt.look.heard_beyond(&ground.mounts[self.fallback], doubt.goes_on);
+        let block = ground.mounts[self.primary].profile().block.unwrap_or(1);
+        let heard_there = doubt
+            .look
+            .heard
+            .and_then(|heard| ground.mounts[self.primary].body_of(heard.rendition, heard.upto));
+        // What the primary itself may have passed on proves nothing.
+        let moved = doubt.look.heard_beyond(&ground.mounts[self.fallback], doubt.goes_on)
+            && heard_there.is_none_or(|body| body > sight.written - sight.written % block);
         let timeout = proven.source_timeout.saturating_add(TIMEOUT_SLACK);
         if moved || waited >= timeout {
             return self.begin_moving(ground, now + MOVED, "the server dropped the silent primary");
@@ -199,8 +243,28 @@ impl Pair {
             Holder::Unknown => false,
             Holder::Foreign | Holder::Nobody => false,
         } || known.heard;
+        if doubt.planned.is_some() && known.exact && alive {
+            if !ground.with(self.primary, Mount::is_fresh) {
+                return;
+            }
+            ground.with(self.primary, |mount, step| {
+                mount.abandon(step, "its listeners are being moved to the fallback");
+            });
+            return self.begin_moving(ground, now + MOVED, "closed as wanted");
+        }
+        let Phase::Doubt(doubt) = &mut self.phase else { return };
         if proven.evict && known.exact && ours && doubt.look.eviction == Eviction::Idle {
+            // On the newest figures only; and then nothing more can come of the old connection.
+            if !ground.with(self.primary, Mount::is_fresh) {
+                return;
+            }
+            let Phase::Doubt(doubt) = &mut self.phase else { return };
             doubt.look.evict(ground, self.primary);
+            if ground.mounts[self.primary].sight().is_some() {
+                ground.with(self.primary, |mount, step| {
+                    mount.abandon(step, "its listeners are being moved to the fallback");
+                });
+            }
         }
     }
 
@@ -211,7 +275,7 @@ impl Pair {
         let cut = doubt.spliced.unwrap_or(doubt.acked);
         let detected = u64::try_from(now.since(doubt.good).as_millis()).unwrap_or(u64::MAX);
         let what = format!("{}: listeners moved to the fallback ({how}) after {detected} ms", doubt.cause);
-        self.tell(ground, what, true);
+        self.tell(ground, what, doubt.planned.is_none());
         self.incident = Some(Incident {
             output: self.policy.name.clone(),
             began: doubt.good,
@@ -223,8 +287,15 @@ impl Pair {
             lost_ms: Some(0),
             healed: None,
         });
-        self.phase =
-            Phase::Moving(Moving { good: doubt.good, look: doubt.look, cut, goes_on: doubt.goes_on, settled, next: now + PACE });
+        self.phase = Phase::Moving(Moving {
+            stay: doubt.planned.is_some_and(|planned| planned.stay),
+            good: doubt.good,
+            look: doubt.look,
+            cut,
+            goes_on: doubt.goes_on,
+            settled,
+            next: now + PACE,
+        });
     }
 
     pub(super) fn moving(&mut self, ground: &mut Ground<'_>) {
@@ -236,6 +307,7 @@ impl Pair {
         if !heard && now < moving.settled {
             return;
         }
+        let stay = moving.stay;
         let pause = u64::try_from(now.since(moving.good).as_millis()).unwrap_or(u64::MAX);
         if let Some(incident) = &mut self.incident {
             incident.pause_ms = pause;
@@ -249,19 +321,18 @@ impl Pair {
             mount.lead(step.now, true);
             mount.open_gate(step);
         });
-        self.phase = Phase::Away(Away::new(now));
+        self.phase = Phase::Away(Away::new(now, stay));
     }
 
     /// The doubt was unfounded: the primary goes on where it stopped.
     fn take_back(&mut self, ground: &mut Ground<'_>) {
         let Phase::Doubt(doubt) = &mut self.phase else { return };
-        // Asked for is asked for: the server may be ending the source this very moment.
-        if matches!(doubt.look.eviction, Eviction::Asked(_) | Eviction::Done(_)) {
-            return;
-        }
         doubt.look.close(ground);
         self.phase = Phase::Calm;
-        ground.with(self.primary, |mount, step| mount.freeze(step, false));
+        ground.with(self.primary, |mount, step| {
+            mount.freeze(step, false);
+            mount.open_gate(step);
+        });
     }
 
     /// Both mounts open by themselves, as if they had just been set up.
@@ -322,8 +393,21 @@ fn primary_way(ground: &Ground<'_>, place: usize) -> Option<crate::event::Uplink
     ground.mounts[place].uplink()
 }
 
-/// The first missing acknowledgement: what may be needed is being opened.
-pub(super) const LOOK: Duration = Duration::from_millis(200);
+/// When the first missing acknowledgement is one: what may be needed is being opened.
+pub(super) fn look_after(sight: &Sight) -> Duration {
+    LOOK + grace(sight)
+}
+
+/// Two round trips, where they are long enough to matter.
+fn grace(sight: &Sight) -> Duration {
+    let rtt = Duration::from_micros(sight.path.rtt_us.into());
+    (rtt * 2).saturating_sub(SHORT).min(LONGEST_GRACE)
+}
+
+const LOOK: Duration = Duration::from_millis(200);
+/// A round trip of 30 ms is within the waits themselves.
+const SHORT: Duration = Duration::from_millis(60);
+const LONGEST_GRACE: Duration = Duration::from_secs(3);
 /// What goes on is published, and the primary is not written to any more. Early enough for the fallback's turns to be quiet
 /// when the listeners come: the server attends to them in the third one (0.25 s each) after its last byte.
 const SPLICE: Duration = Duration::from_millis(520);
@@ -343,5 +427,7 @@ const STALE: Duration = Duration::from_secs(7);
 const TIMEOUT_SLACK: Duration = Duration::from_millis(1500);
 /// From the source's end to the fallback's first block at its listeners: the primary's last turn, three of the fallback's.
 const MOVED: Duration = Duration::from_millis(1050);
+/// A move that is wanted takes no longer than this, or is not made.
+const PLANNED: Duration = Duration::from_secs(3);
 /// With nothing to go on with, a primary that is gone is opened anew after this.
 const GIVE_UP: Duration = Duration::from_secs(1);

@@ -27,7 +27,7 @@ use units::snapshot::{HandOverReport, Incident, MountReport, Role};
 use self::away::{Away, Return};
 use self::doubt::{Doubt, Moving};
 use crate::config::{OutputConfig, Proven, Standby};
-use crate::event::{LinkId, Output, Telling, UplinkId};
+use crate::event::{LinkId, Order, Output, Telling, UplinkId};
 use crate::index::Index;
 use crate::mount::feed::Start;
 use crate::mount::{Event, Mount, Step};
@@ -44,6 +44,8 @@ pub(crate) struct Ground<'a> {
     pub next_link: &'a mut u32,
     /// What is seen of the uplinks on the way.
     pub sights: &'a mut Vec<(UplinkId, SocketAddr, Sight)>,
+    /// How many uplinks are set.
+    pub uplinks: usize,
     /// Usable uplinks, best first; without any configured, one way that nothing is bound to.
     pub ways: &'a [Option<UplinkId>],
 }
@@ -98,6 +100,8 @@ pub(crate) struct Pair {
     phase: Phase,
     /// The next byte of filler on the held fallback.
     fill_at: Instant,
+    /// Since when a better way than the primary's has been there.
+    better: Option<Instant>,
     /// The last look at a calm pair.
     looked: Instant,
     /// Returns that did not last: each doubles the settle time.
@@ -146,6 +150,7 @@ impl Pair {
             fallback,
             phase: Phase::Calm,
             fill_at: now,
+            better: None,
             looked: now,
             flaps: 0,
             returned: None,
@@ -186,6 +191,45 @@ impl Pair {
         }
     }
 
+    pub(crate) fn output(&self) -> &str {
+        &self.policy.name
+    }
+
+    /// Whether an order can be carried out now; why not, and the remedy.
+    pub(crate) fn may(&self, order: &Order, mounts: &[Mount]) -> Result<(), String> {
+        let name = &self.policy.name;
+        let held = mounts[self.fallback].sight().is_some_and(|sight| sight.held);
+        let streams = mounts[self.primary].sight().is_some();
+        match (order, &self.phase) {
+            (Order::Leave { .. }, Phase::Calm) if !streams => {
+                Err(format!("the primary of {name} is not on air: there is nobody to move"))
+            }
+            (Order::Leave { .. }, Phase::Calm) if !held => {
+                Err(format!("the fallback of {name} is not held yet; wait until `mainstay status` says so"))
+            }
+            (Order::Leave { .. }, Phase::Calm) | (Order::GiveBack { .. }, Phase::Away(_)) => Ok(()),
+            (Order::GiveBack { .. }, Phase::Calm) => {
+                Err(format!("the listeners of {name} are on the primary already"))
+            }
+            (Order::Leave { .. }, Phase::Away(_)) => {
+                Err(format!("the listeners of {name} are on the fallback already"))
+            }
+            (
+                Order::Leave { .. } | Order::GiveBack { .. },
+                Phase::Doubt(_) | Phase::Moving(_) | Phase::Return(_),
+            ) => Err(format!("the listeners of {name} are being moved this very moment; ask again in a second")),
+        }
+    }
+
+    /// Carries an order out that [`Pair::may`] allows.
+    pub(crate) fn order(&mut self, ground: &mut Ground<'_>, order: &Order) {
+        match order {
+            Order::Leave { .. } => self.leave(ground, "asked for", true),
+            Order::GiveBack { .. } => self.give_back(ground),
+        }
+        self.step(ground);
+    }
+
     /// Something came on a link that [`Pair::owns`] says is the pair's own.
     pub(crate) fn event(&mut self, ground: &mut Ground<'_>, link: LinkId, event: &Event<'_>) {
         let (now, agent) = (ground.now, ground.agent);
@@ -224,7 +268,9 @@ impl Pair {
         match &self.phase {
             Phase::Calm => {
                 let sight = mounts[self.primary].sight();
-                let doubt = sight.filter(|sight| sight.owes && !sight.path.zero_window).map(|sight| sight.progress + doubt::LOOK);
+                let doubt = sight
+                    .filter(|sight| sight.owes && !sight.path.zero_window)
+                    .map(|sight| sight.progress + doubt::look_after(&sight));
                 // A stalled server owes for long, and is looked at now and then.
                 doubt.map_or(self.fill_at, |doubt| doubt.min(self.fill_at)).max(self.looked + LOOK_PACE)
             }
@@ -303,9 +349,23 @@ impl Pair {
         };
         ground.mounts[self.primary].lead(ground.now, true);
         self.take_care(ground, self.primary, sight.path.rtt_us);
+        let here = ground.mounts[self.primary].uplink();
+        let best = ground.ways.first().copied().flatten();
+        let settle = self.settle_time();
+        // The primary came up, or back, through another way than the preferred one.
+        if here != best && ground.is_usable(here) && self.policy.give_back == crate::config::Return::Auto {
+            let since = *self.better.get_or_insert(ground.now);
+            let held = ground.mounts[self.fallback].sight().is_some_and(|sight| sight.held && !sight.owes);
+            if ground.now.since(since) >= settle && held {
+                self.better = None;
+                return self.leave(ground, "the preferred uplink is back", false);
+            }
+        } else {
+            self.better = None;
+        }
         if !ground.is_usable(ground.mounts[self.primary].uplink()) {
             self.begin_doubt(ground, "its uplink is gone");
-        } else if sight.owes && !sight.path.zero_window && ground.now.since(sight.progress) >= doubt::LOOK {
+        } else if sight.owes && !sight.path.zero_window && ground.now.since(sight.progress) >= doubt::look_after(&sight) {
             self.begin_doubt(ground, "no byte is acknowledged");
         }
     }
@@ -345,12 +405,13 @@ impl Pair {
         let mount = &mut ground.mounts[place];
         let rate = mount.config().rendition.bitrate.bytes_per_second();
         let block_us = mount.profile().block.unwrap_or(0) * 1_000_000 / rate.max(1);
-        // A lag that comes from waiting for an acknowledgement is what care is for.
-        if mount.sight().is_some_and(|sight| sight.owes) {
+        let short = rtt_us > 0 && u64::from(rtt_us) < block_us / 4;
+        // A lag that comes from waiting for an acknowledgement is what care is for, on a path that is as short as before.
+        if mount.sight().is_some_and(|sight| sight.owes && (short || !sight.careful)) {
             return;
         }
         let near = mount.lag_ms(ground.indices) < NEAR_LIVE_MS + block_us / 1000;
-        mount.take_care(near && rtt_us > 0 && u64::from(rtt_us) < block_us / 4);
+        mount.take_care(near && short);
     }
 
     fn tell(&self, ground: &mut Ground<'_>, what: String, alarm: bool) {
