@@ -73,12 +73,17 @@ impl TcpInfo {
     pub(crate) fn sight(&self, queued: u64) -> delivery::event::PathSight {
         delivery::event::PathSight {
             in_flight: self.unacked > 0,
-            zero_window: self.send_window == 0 || (self.unacked == 0 && queued > 0),
+            // Without a carrier nothing is in flight either: only the window says that the other side takes nothing. It
+            // may be too small to be used (RFC 1122, 4.2.3.4).
+            zero_window: self.unacked == 0 && queued > 0 && self.send_window < SMALL_WINDOW,
             retransmits: self.small[2],
             rtt_us: self.rtt_us,
         }
     }
 }
+
+/// A window below this is as good as none: less than a server's block.
+const SMALL_WINDOW: u32 = 1400;
 
 /// Sleeps for a time that is too short for the runtime's timers.
 pub(crate) fn doze(time: Duration) {

@@ -35,6 +35,9 @@ pub struct OutputConfig {
     pub name: String,
     /// What the fallback carries until it is needed.
     pub standby: Standby,
+    /// When it is on air at all.
+    #[serde(default)]
+    pub on_air: OnAir,
     /// When the listeners come back to the primary.
     pub give_back: Return,
     /// How long the preferred uplink must have been good before they do.
@@ -43,6 +46,17 @@ pub struct OutputConfig {
     pub lone: Lone,
     /// What a survey of the server found; `None`: plain reconnects are all there is.
     pub proven: Option<Proven>,
+}
+
+/// When an output is on air.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnAir {
+    /// Always.
+    #[default]
+    Always,
+    /// While somebody has taken it: over a programme that the server has from elsewhere.
+    Taken,
 }
 
 /// What a fallback carries until it is needed.

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use units::snapshot::{MountReport, OutputReport, Role, UplinkReport};
 use units::{Instant, Rendition};
 
-use crate::config::{Config, MountConfig};
+use crate::config::{Config, MountConfig, OnAir};
 use crate::event::{Input, LinkId, Order, Output, RenditionId, UplinkId};
 use crate::index::{Index, Packet};
 use crate::mount::{Event, Mount, Step};
 use crate::pair::{Ground, Pair};
+use crate::take::Take;
 use crate::uplink::{self, Sight, State, Uplinks};
 
 /// Every mount, and what its renditions have become.
@@ -31,6 +32,7 @@ pub struct Delivery {
     agent: String,
     mounts: Vec<Mount>,
     pairs: Vec<Pair>,
+    takes: Vec<Take>,
     uplinks: Uplinks,
     /// Ingests that the uplinks were told of.
     wanted: Vec<SocketAddr>,
@@ -55,6 +57,7 @@ impl Delivery {
             agent: String::new(),
             mounts: Vec::new(),
             pairs: Vec::new(),
+            takes: Vec::new(),
             uplinks: Uplinks::new(),
             wanted: Vec::new(),
             ways: Vec::from([None]),
@@ -121,7 +124,8 @@ impl Delivery {
     pub fn wakeup(&self) -> Option<Instant> {
         let mounts = self.mounts.iter().map(Mount::deadline);
         let pairs = self.pairs.iter().map(|pair| pair.deadline(&self.mounts));
-        mounts.chain(pairs).chain(self.uplinks.wakeup()).min()
+        let takes = self.takes.iter().map(Take::deadline);
+        mounts.chain(pairs).chain(takes).chain(self.uplinks.wakeup()).min()
     }
 
     /// Every output's mounts as people see them, in the order of the settings.
@@ -171,7 +175,8 @@ impl Delivery {
             let (primary, fallback) = pair.places();
             primary < self.mounts.len() && fallback < self.mounts.len() && primary != fallback
         });
-        pairs_are && self.mounts.iter().all(|mount| mount.is_within(renditions))
+        let takes_are = self.takes.iter().all(|take| take.place() < self.mounts.len());
+        pairs_are && takes_are && self.mounts.iter().all(|mount| mount.is_within(renditions))
     }
 
     #[cfg(test)]
@@ -192,23 +197,41 @@ impl Delivery {
         });
     }
 
+    fn each_take(&mut self, now: Instant, mut act: impl FnMut(&mut Take, &mut Ground<'_>)) {
+        let mut takes = core::mem::take(&mut self.takes);
+        self.on_ground(now, |ground| {
+            for take in &mut takes {
+                act(take, ground);
+            }
+        });
+        self.takes = takes;
+    }
+
     fn each_pair(&mut self, now: Instant, mut act: impl FnMut(&mut Pair, &mut Ground<'_>)) {
+        let mut pairs = core::mem::take(&mut self.pairs);
+        self.on_ground(now, |ground| {
+            for pair in &mut pairs {
+                act(pair, ground);
+            }
+        });
+        self.pairs = pairs;
+    }
+
+    fn on_ground(&mut self, now: Instant, act: impl FnOnce(&mut Ground<'_>)) {
         let mut sights = Vec::new();
-        for pair in &mut self.pairs {
-            let mut ground = Ground {
-                sights: &mut sights,
-                now,
-                mounts: &mut self.mounts,
-                indices: &self.indices,
-                agent: &self.agent,
-                title: self.title.as_deref(),
-                out: &mut self.outputs.0,
-                next_link: &mut self.next_link,
-                uplinks: self.uplinks.ids().count(),
-                ways: &self.ways,
-            };
-            act(pair, &mut ground);
-        }
+        let mut ground = Ground {
+            sights: &mut sights,
+            now,
+            mounts: &mut self.mounts,
+            indices: &self.indices,
+            agent: &self.agent,
+            title: self.title.as_deref(),
+            out: &mut self.outputs.0,
+            next_link: &mut self.next_link,
+            uplinks: self.uplinks.ids().count(),
+            ways: &self.ways,
+        };
+        act(&mut ground);
         if self.uplinks.is_empty() || sights.is_empty() {
             return;
         }
@@ -229,11 +252,16 @@ impl Delivery {
     /// # Errors
     /// Why not, and what to do instead.
     pub fn may(&self, order: &Order) -> Result<(), String> {
-        let (Order::Leave { output } | Order::GiveBack { output }) = order;
+        let output = order.output();
+        if let Some(take) = self.takes.iter().find(|take| take.output() == output) {
+            return take.may(order);
+        }
         let pair = self.pairs.iter().find(|pair| pair.output() == output);
         let Some(pair) = pair else {
-            let known = self.mounts.iter().any(|mount| mount.config().id.output == *output);
-            return Err(if known {
+            let known = self.mounts.iter().any(|mount| mount.config().id.output == output);
+            return Err(if known && matches!(order, Order::Take { .. } | Order::Release { .. }) {
+                format!("output {output} is always on air; write on_air = \"taken\" for one that is taken")
+            } else if known {
                 format!("output {output} has no proven hand-over: its mounts are on their own; run `mainstay survey {output}`")
             } else {
                 format!("there is no output {output}; `mainstay status` shows all")
@@ -244,10 +272,14 @@ impl Delivery {
 
     fn order(&mut self, now: Instant, order: &Order) {
         if self.may(order).is_ok() {
-            let (Order::Leave { output } | Order::GiveBack { output }) = order;
             self.each_pair(now, |pair, ground| {
-                if pair.output() == output {
+                if pair.output() == order.output() {
                     pair.order(ground, order);
+                }
+            });
+            self.each_take(now, |take, ground| {
+                if take.output() == order.output() {
+                    take.order(ground, order);
                 }
             });
         }
@@ -280,10 +312,15 @@ impl Delivery {
         self.ways = ways;
     }
 
+    /// Places of the mounts that somebody leads.
+    fn led(&self) -> impl Iterator<Item = usize> {
+        let pairs = self.pairs.iter().flat_map(|pair| [pair.places().0, pair.places().1]);
+        pairs.chain(self.takes.iter().map(Take::place))
+    }
+
     /// Mounts that nobody leads leave a way that is gone.
     fn steer(&mut self, now: Instant) {
-        let led: Vec<usize> =
-            self.pairs.iter().flat_map(|pair| [pair.places().0, pair.places().1]).collect();
+        let led: Vec<usize> = self.led().collect();
         let ways = self.ways.clone();
         let mut place = 0;
         self.each(now, |mount, step| {
@@ -361,6 +398,7 @@ impl Delivery {
                 mount.tick(step);
             }
         });
+        self.each_take(now, Take::step);
         self.each_pair(now, Pair::step);
     }
 
@@ -378,6 +416,9 @@ impl Delivery {
         });
         if matches!(event, Event::Resolved(_) | Event::Reached) {
             self.want(now);
+        }
+        if !self.takes.is_empty() {
+            self.each_take(now, Take::step);
         }
         self.each_pair(now, |pair, ground| {
             if pair.owns(link) {
@@ -453,9 +494,19 @@ impl Delivery {
                 }
             }
         }
+        let mut old = core::mem::take(&mut self.takes);
+        for policy in config.outputs.iter().filter(|policy| policy.on_air == OnAir::Taken) {
+            let Some(at) = place(Role::Primary, &policy.name) else { continue };
+            let mut take = match old.iter().position(|take| take.output() == policy.name) {
+                Some(known) if !self.mounts[at].is_new() => old.swap_remove(known),
+                Some(_) | None => Take::new(&policy.name, at),
+            };
+            take.moved_to(at);
+            self.mounts[at].park();
+            self.takes.push(take);
+        }
         // Whoever is led no more opens by himself.
-        let led: Vec<usize> =
-            self.pairs.iter().flat_map(|pair| [pair.places().0, pair.places().1]).collect();
+        let led: Vec<usize> = self.led().collect();
         for (place, mount) in self.mounts.iter_mut().enumerate() {
             if !led.contains(&place) {
                 mount.lead(now, false);

@@ -152,6 +152,29 @@ pub enum Order {
         /// The output's name.
         output: String,
     },
+    /// Go live on an output that is on air only while it is taken.
+    Take {
+        /// The output's name.
+        output: String,
+    },
+    /// Hand its listeners back to what the server falls back to.
+    Release {
+        /// The output's name.
+        output: String,
+    },
+}
+
+impl Order {
+    /// The output that it is about.
+    #[must_use]
+    pub fn output(&self) -> &str {
+        match self {
+            Self::Leave { output }
+            | Self::GiveBack { output }
+            | Self::Take { output }
+            | Self::Release { output } => output,
+        }
+    }
 }
 
 /// Something is to be done.

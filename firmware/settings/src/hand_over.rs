@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use delivery::config::{Lone, OutputConfig, Proven, Return, Standby};
+use delivery::config::{Lone, OnAir, OutputConfig, Proven, Return, Standby};
 
 use crate::document::Table;
 use crate::quantity;
@@ -30,6 +30,19 @@ pub(crate) fn read(table: &Table<'_>, name: &str, paired: bool) -> OutputConfig 
                 ("full", Standby::Full),
                 ("cold", Standby::Cold),
             ])
+        })
+        .unwrap_or_default();
+    let on_air = table
+        .get("on_air")
+        .and_then(|value| {
+            let on_air = value.one_of(&[("always", OnAir::Always), ("taken", OnAir::Taken)])?;
+            if on_air == OnAir::Taken && paired {
+                value.refuse(
+                    "taken in an output with a fallback",
+                    "leave the fallback out: what the server falls back to is somebody else's",
+                );
+            }
+            Some(on_air)
         })
         .unwrap_or_default();
     let give_back = table
@@ -62,7 +75,7 @@ pub(crate) fn read(table: &Table<'_>, name: &str, paired: bool) -> OutputConfig 
         table.done();
         Some(proven)
     });
-    OutputConfig { name: name.to_owned(), standby, give_back, settle, lone, proven }
+    OutputConfig { name: name.to_owned(), standby, on_air, give_back, settle, lone, proven }
 }
 
 fn proven(table: &Table<'_>) -> Proven {

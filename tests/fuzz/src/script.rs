@@ -296,6 +296,7 @@ impl Edge {
             | Input::Heard { .. }
             | Input::Uplink(_)
             | Input::Title(_)
+            | Input::Order(_)
             | Input::Configure(_)
             | Input::Tick => None,
         };

@@ -181,6 +181,7 @@ impl Watch {
             | Input::Heard { .. }
             | Input::Uplink(_)
             | Input::Title(_)
+            | Input::Order(_)
             | Input::Configure(_)
             | Input::Tick => {}
         }

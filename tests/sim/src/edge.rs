@@ -141,6 +141,7 @@ impl World {
             | Input::Heard { .. }
             | Input::Uplink(_)
             | Input::Title(_)
+            | Input::Order(_)
             | Input::Configure(_)
             | Input::Tick => {}
         }

@@ -37,6 +37,8 @@ pub(super) struct Feed {
     cursor: BytePos,
     /// Too far behind: it ends the packet it is in here, and goes on at live.
     skip_at: Option<BytePos>,
+    /// Where the last packet ends; then the block is filled up, and nothing follows.
+    last: Option<BytePos>,
     /// Filler bytes that come before anything else.
     filler: u32,
     /// The body may grow up to so many bytes.
@@ -104,6 +106,7 @@ impl Feed {
             carries: Carries::Own,
             cursor,
             skip_at: None,
+            last: None,
             filler: 0,
             gate: u64::MAX,
             frozen: false,
@@ -171,13 +174,13 @@ impl Feed {
         self.gate
     }
 
-    pub(super) fn open_gate(&mut self) {
-        self.gate = u64::MAX;
+    /// The packet in hand is the last one.
+    pub(super) fn finish(&mut self, own: &Index) {
+        self.last = Some(own.boundary_from(self.cursor));
     }
 
-    /// The body may grow up to `end`.
-    pub(super) fn gate_at(&mut self, end: u64) {
-        self.gate = end;
+    pub(super) fn open_gate(&mut self) {
+        self.gate = u64::MAX;
     }
 
     /// One more byte of filler on a held connection.
@@ -269,6 +272,15 @@ impl Feed {
 
     fn next_own(&mut self, around: &Surroundings<'_>, room: u64, skipped: &mut u64) -> Next {
         let index = around.index(around.own);
+        if let Some(end) = self.last
+            && self.cursor >= end
+        {
+            self.carries = Carries::Nothing;
+            self.last = None;
+            let block = around.block.unwrap_or(1);
+            self.filler = ((block - around.written % block) % block) as u32;
+            return if self.filler > 0 { Next::Filler(self.filler) } else { Next::Nothing };
+        }
         if self.skip_at.is_none() {
             let longest = u64::try_from(around.longest_lag.as_millis()).unwrap_or(u64::MAX);
             if index.lag_ms(self.cursor) > longest || self.cursor < index.oldest() {
@@ -283,7 +295,7 @@ impl Feed {
             self.cursor = index.live();
             self.skip_at = None;
         }
-        let worth = match self.skip_at {
+        let worth = match self.skip_at.or(self.last) {
             Some(end) => end,
             // What a gate lets through is wanted at once.
             None if self.gate < u64::MAX || self.careful => index.live(),

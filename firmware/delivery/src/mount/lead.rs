@@ -31,6 +31,10 @@ pub(crate) struct Sight {
     /// Something is written and not acknowledged, or could not be written.
     pub owes: bool,
     pub path: PathSight,
+    /// Bytes of the last write.
+    pub last_bytes: u64,
+    /// The far side reset it.
+    pub reset: bool,
     pub held: bool,
     pub careful: bool,
     pub frozen: bool,
@@ -220,12 +224,29 @@ impl Mount {
     }
 
     /// Publishes one block that goes on after `cut`, and stops; returns the body byte at which it begins.
-    pub(crate) fn splice(&mut self, step: &mut Step<'_>, cut: Cut, fill: bool) -> Option<u64> {
+    pub(crate) fn splice(&mut self, step: &mut Step<'_>, cut: Cut) -> Option<u64> {
         let block = self.profile().block.unwrap_or(1);
-        let begins = self.streaming_mut().map(|stream| stream.splice(cut, block, fill));
+        let begins = self.streaming_mut().map(|stream| stream.splice(cut, block));
         self.show_carrying(step);
         self.produced(step);
         begins
+    }
+
+    /// Ends the packet that the body is in, fills its block up, and stops for good.
+    pub(crate) fn finish(&mut self, step: &mut Step<'_>) {
+        let index = step.index;
+        if let Some(stream) = self.streaming_mut() {
+            stream.feed.finish(index);
+        }
+        self.produced(step);
+    }
+
+    /// Keeps a mount that is led closed, also one that has not been tried.
+    pub(crate) fn park(&mut self) {
+        self.led = true;
+        if matches!(self.state, State::Waiting { .. }) {
+            self.state = State::Parked;
+        }
     }
 
     /// Stops at the next block's end; returns where.
@@ -330,6 +351,8 @@ fn sight(stream: &Stream) -> Sight {
         progress: stream.progress,
         owes: stream.owes(),
         path: stream.sight,
+        last_bytes: stream.last_bytes.into(),
+        reset: stream.reset,
         held: stream.feed.is_held(),
         careful: stream.feed.is_careful(),
         frozen: stream.feed.is_frozen(),

@@ -43,6 +43,10 @@ pub(super) struct Stream {
     /// The last time an acknowledgement came, or nothing was owed.
     pub progress: Instant,
     measure_at: Instant,
+    /// Bytes of the last write.
+    pub last_bytes: u32,
+    /// The far side reset it: it had not read all that it had acknowledged.
+    pub reset: bool,
     /// When its acknowledgements last counted for its uplink.
     pub praised: Instant,
     /// When somebody last asked how the path looks.
@@ -89,6 +93,8 @@ impl Stream {
             longest_pause: Duration::ZERO,
             progress: now,
             measure_at: now + MEASURE_EAGERLY,
+            last_bytes: 0,
+            reset: false,
             praised: Instant::ZERO,
             looked: Instant::ZERO,
             sight: PathSight::default(),
@@ -163,15 +169,11 @@ impl Stream {
         self.written > self.acked || self.blocked
     }
 
-    /// Fills the block up (with filler if `fill`), adds one that goes on after `cut`, and stops. Returns where it goes on.
-    pub(super) fn splice(&mut self, cut: Cut, block: u64, fill: bool) -> u64 {
-        let from = if fill { self.written } else { 0 };
-        self.feed.splice(cut, from, block);
-        if !fill {
-            // The block in hand is not published yet: it becomes the one that goes on.
-            self.feed.gate_at(self.written - self.written % block + block);
-            return self.written;
-        }
+    /// Fills the block up, adds one that goes on after `cut`, and stops. Returns where it goes on.
+    ///
+    /// Listeners that the server has moved here by itself get the newest block in their second turn: the filler is out by then.
+    pub(super) fn splice(&mut self, cut: Cut, block: u64) -> u64 {
+        self.feed.splice(cut, self.written, block);
         self.written.div_ceil(block) * block
     }
 
@@ -214,6 +216,7 @@ impl Stream {
                 self.longest_pause = self.longest_pause.max(now.since(self.last_write));
             }
             self.last_write = now;
+            self.last_bytes = bytes;
             self.feed.wrote(now, self.written, bytes.into(), own);
             self.written = self.written.saturating_add(bytes.into());
             totals.written = totals.written.saturating_add(bytes.into());
@@ -492,7 +495,8 @@ impl Mount {
 
     /// The server ended the stream, or the connection broke.
     fn ended(&mut self, step: &mut Step<'_>, failure: Option<&Failure>) {
-        let State::Streaming(stream) = &self.state else { return };
+        let State::Streaming(stream) = &mut self.state else { return };
+        stream.reset = failure == Some(&Failure::Reset);
         let cause = match failure {
             Some(failure) if !failure.is_answer() => Cause::Silence,
             Some(_) | None if stream.settled => Cause::Lost,

@@ -149,6 +149,11 @@ impl Pair {
             }
         }
 
+        // Who ended it decides what its listeners have: the server's answer is worth a moment.
+        let told = doubt.look.holder != Holder::Unknown || !doubt.look.is_open();
+        if alive.is_none() && !path_gone && !told && now.since(doubt.began) < TOLD {
+            return;
+        }
         if !(sure || waited >= SPLICE) {
             return;
         }
@@ -183,9 +188,7 @@ impl Pair {
                 self.tell(ground, what, true);
                 return self.start_over(ground);
             };
-            // Nobody can be there yet unless the server has ended the primary by itself.
-            let fill = doubt.look.holder != Holder::Nobody || doubt.spliced.is_some();
-            let begins = ground.with(spare, |mount, step| mount.splice(step, cut, fill));
+            let begins = ground.with(spare, |mount, step| mount.splice(step, cut));
             let Phase::Doubt(doubt) = &mut self.phase else { return };
             doubt.spliced = Some(known.cut);
             doubt.goes_on = begins.unwrap_or_default();
@@ -375,7 +378,10 @@ struct Known {
 
 fn known_end(mount: &Mount, sight: &Sight, doubt: &Doubt, block: u64, now: Instant) -> Known {
     let floor = |body: u64| body - body % block;
-    let (acked, most) = (floor(sight.acked), floor(sight.written));
+    // A server that ends a source and resets it had not read the last of what its kernel took.
+    let unread = if sight.reset && doubt.look.holder == Holder::Nobody { sight.last_bytes } else { 0 };
+    let acked = floor(sight.acked.min(sight.written - unread.min(sight.written)));
+    let most = floor(sight.written);
     let heard = doubt.look.heard.and_then(|heard| Some((mount.body_of(heard.rendition, heard.upto)?, heard.at)));
     match heard {
         // Whole blocks only: anything else is not this mount's.
@@ -427,6 +433,8 @@ const STALE: Duration = Duration::from_secs(7);
 const TIMEOUT_SLACK: Duration = Duration::from_millis(1500);
 /// From the source's end to the fallback's first block at its listeners: the primary's last turn, three of the fallback's.
 const MOVED: Duration = Duration::from_millis(1050);
+/// For an answer over a healthy path.
+const TOLD: Duration = Duration::from_millis(250);
 /// A move that is wanted takes no longer than this, or is not made.
 const PLANNED: Duration = Duration::from_secs(3);
 /// With nothing to go on with, a primary that is gone is opened anew after this.

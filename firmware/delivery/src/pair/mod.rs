@@ -52,7 +52,7 @@ pub(crate) struct Ground<'a> {
 
 impl Ground<'_> {
     /// Lets `act` make the mount at `place` do something.
-    fn with<T>(&mut self, place: usize, act: impl FnOnce(&mut Mount, &mut Step<'_>) -> T) -> T {
+    pub(crate) fn with<T>(&mut self, place: usize, act: impl FnOnce(&mut Mount, &mut Step<'_>) -> T) -> T {
         let mount = &mut self.mounts[place];
         let mut step = Step {
             now: self.now,
@@ -218,6 +218,9 @@ impl Pair {
                 Order::Leave { .. } | Order::GiveBack { .. },
                 Phase::Doubt(_) | Phase::Moving(_) | Phase::Return(_),
             ) => Err(format!("the listeners of {name} are being moved this very moment; ask again in a second")),
+            (Order::Take { .. } | Order::Release { .. }, _) => {
+                Err(format!("{name} is always on air; write on_air = \"taken\" for one that is taken"))
+            }
         }
     }
 
@@ -226,6 +229,7 @@ impl Pair {
         match order {
             Order::Leave { .. } => self.leave(ground, "asked for", true),
             Order::GiveBack { .. } => self.give_back(ground),
+            Order::Take { .. } | Order::Release { .. } => {}
         }
         self.step(ground);
     }
