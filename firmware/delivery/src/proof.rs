@@ -60,6 +60,13 @@ impl Proof {
         }
     }
 
+    /// Nothing is asked before `until`.
+    pub(crate) fn rest(&mut self, until: Instant) {
+        if let Step::Due(at) = &mut self.step {
+            *at = until.max(*at);
+        }
+    }
+
     pub(crate) fn asked(&mut self, now: Instant, link: LinkId) {
         self.step = Step::Asking { link, asked: now, deadline: now + PATIENCE + PATIENCE };
     }

@@ -476,6 +476,7 @@ fn rules(bits: u8) -> (Vec<OutputConfig>, Vec<UplinkConfig>) {
         source_timeout: Duration::from_secs(10),
     };
     let output = OutputConfig {
+        on_air: delivery::config::OnAir::Always,
         name: "a".into(),
         standby,
         give_back,

@@ -249,6 +249,11 @@ impl Mount {
         }
     }
 
+    /// Tries this address first from now on: a name may lead to several servers.
+    pub(crate) fn prefer(&mut self, address: IpAddr) {
+        (self.good, self.attempt) = (Some(address), 0);
+    }
+
     /// Stops at the next block's end; returns where.
     pub(crate) fn stop_at_block(&mut self, step: &mut Step<'_>) -> Option<u64> {
         let block = self.profile().block.unwrap_or(1);

@@ -458,6 +458,10 @@ impl Mount {
         let State::Streaming(stream) = &mut self.state else { return };
         let taken = stream.greeted.then_some(stream.requested..=stream.accepted);
         let news = stream.proof.answered(step.now, answer, taken, ways);
+        if stream.feed.is_held() && stream.proof.verified() {
+            // Bytes may cost money, and nobody hears it.
+            stream.proof.rest(step.now + HELD_REST);
+        }
         // Bytes that are acknowledged without a yes, and a server that shows the mount without us: something on the way
         // swallows them, and will not stop doing so by itself.
         let denied = matches!(answer, Some(Answer::NotListed | Answer::HeardForeign));
@@ -517,6 +521,8 @@ const fn give_up(profile: &ServerProfile) -> Duration {
 
 /// So long without an acknowledgement, and the mount is called stalled.
 const STALL: Duration = Duration::from_secs(3);
+/// A held mount is proven now and then only.
+const HELD_REST: Duration = Duration::from_secs(600);
 /// An acknowledgement is looked for after this, where one is waited for.
 const CARE: Duration = Duration::from_millis(2);
 const MEASURE_FROZEN: Duration = Duration::from_millis(50);

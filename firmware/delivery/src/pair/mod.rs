@@ -17,7 +17,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,11 +27,12 @@ use units::snapshot::{HandOverReport, Incident, MountReport, Role};
 use self::away::{Away, Return};
 use self::doubt::{Doubt, Moving};
 use crate::config::{OutputConfig, Proven, Standby};
-use crate::event::{LinkId, Order, Output, Telling, UplinkId};
+use crate::event::{Answer, LinkId, Order, Output, Question, Telling, UplinkId};
 use crate::index::Index;
 use crate::mount::feed::Start;
 use crate::mount::{Event, Mount, Step};
 use crate::uplink::Sight;
+use crate::wire::request;
 
 /// What a pair is lent for one step.
 pub(crate) struct Ground<'a> {
@@ -100,6 +101,11 @@ pub(crate) struct Pair {
     phase: Phase,
     /// The next byte of filler on the held fallback.
     fill_at: Instant,
+    /// Who else listens to the fallback.
+    crowd: Crowd,
+    /// The fallback was led to the primary's address and ended up elsewhere.
+    strayed: bool,
+    led_to: Option<IpAddr>,
     /// Since when a better way than the primary's has been there.
     better: Option<Instant>,
     /// The last look at a calm pair.
@@ -126,6 +132,15 @@ enum Phase {
     Return(Return),
 }
 
+/// Whether anybody listens to the fallback who was not moved there.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+enum Crowd {
+    /// To be asked at `at`; `there` was the last answer.
+    Due { at: Instant, there: bool },
+    /// Asked.
+    Asked { link: LinkId, there: bool, until: Instant },
+}
+
 impl Pair {
     /// A pair of mounts at these places that may share listeners, if the survey found that they can.
     pub(crate) fn of(
@@ -150,6 +165,9 @@ impl Pair {
             fallback,
             phase: Phase::Calm,
             fill_at: now,
+            crowd: Crowd::Due { at: now + CROWD_FIRST, there: false },
+            strayed: false,
+            led_to: None,
             better: None,
             looked: now,
             flaps: 0,
@@ -183,6 +201,9 @@ impl Pair {
     }
 
     pub(crate) fn owns(&self, link: LinkId) -> bool {
+        if matches!(self.crowd, Crowd::Asked { link: asked, .. } if asked == link) {
+            return true;
+        }
         match &self.phase {
             Phase::Calm | Phase::Away(_) => false,
             Phase::Doubt(doubt) => doubt.look.owns(link),
@@ -237,6 +258,25 @@ impl Pair {
     /// Something came on a link that [`Pair::owns`] says is the pair's own.
     pub(crate) fn event(&mut self, ground: &mut Ground<'_>, link: LinkId, event: &Event<'_>) {
         let (now, agent) = (ground.now, ground.agent);
+        if let Crowd::Asked { link: asked, there, .. } = self.crowd
+            && asked == link
+        {
+            let listeners = match event {
+                Event::Answered(Answer::Source { listeners: Some(listeners), .. }) => Some(*listeners > 0),
+                Event::Answered(_) | Event::Failed(_) | Event::Closed(_) => None,
+                Event::Heard { .. }
+                | Event::Resolved(_)
+                | Event::Reached
+                | Event::Connected
+                | Event::DateIgnored
+                | Event::Replied(_)
+                | Event::Wrote { .. }
+                | Event::Writable
+                | Event::Measured { .. } => return,
+            };
+            self.crowd = Crowd::Due { at: now + CROWD_EVERY, there: listeners.unwrap_or(there) };
+            return self.step(ground);
+        }
         match &mut self.phase {
             Phase::Calm | Phase::Away(_) => {}
             Phase::Doubt(doubt) => doubt.look.event(now, agent, link, event),
@@ -341,6 +381,7 @@ impl Pair {
 
     fn calm(&mut self, ground: &mut Ground<'_>) {
         self.looked = ground.now;
+        self.count(ground);
         self.hold(ground);
         if ground.mounts[self.primary].remains().is_some() {
             return self.begin_doubt(ground, "the primary's source was ended");
@@ -351,6 +392,12 @@ impl Pair {
             ground.mounts[self.primary].route(first);
             return;
         };
+        if self.is_crowded() || self.strayed {
+            // Each on its own: a hand-over would be heard by people whom nobody moved, or end at another server.
+            ground.mounts[self.primary].lead(ground.now, false);
+            ground.mounts[self.primary].take_care(false);
+            return;
+        }
         ground.mounts[self.primary].lead(ground.now, true);
         self.take_care(ground, self.primary, sight.path.rtt_us);
         let here = ground.mounts[self.primary].uplink();
@@ -374,13 +421,53 @@ impl Pair {
         }
     }
 
+    /// Asks now and then who listens to the fallback: sound is owed to whoever does, and listeners who were not moved there
+    /// would hear what is written for those who are.
+    fn count(&mut self, ground: &mut Ground<'_>) {
+        let now = ground.now;
+        match self.crowd {
+            Crowd::Due { at, there } if at <= now => {
+                let link = ground.link();
+                let fallback = &ground.mounts[self.fallback];
+                let Some(sight) = fallback.sight() else {
+                    self.crowd = Crowd::Due { at: now + CROWD_EVERY, there };
+                    return;
+                };
+                let config = fallback.config();
+                ground.out.push_back(Output::Ask {
+                    link,
+                    uplink: fallback.uplink(),
+                    address: fallback.page_address(sight.address),
+                    tls: fallback.tls(),
+                    request: Some(request::admin_stats(config, ground.agent)),
+                    question: Question::Source { path: config.path.clone() },
+                    patience: CROWD_PATIENCE,
+                });
+                self.crowd = Crowd::Asked { link, there, until: now + CROWD_PATIENCE * 2 };
+            }
+            Crowd::Asked { there, until, link } if until <= now => {
+                ground.out.push_back(Output::Close { link });
+                self.crowd = Crowd::Due { at: now + CROWD_EVERY, there };
+            }
+            Crowd::Due { .. } | Crowd::Asked { .. } => {}
+        }
+    }
+
+    const fn is_crowded(&self) -> bool {
+        match self.crowd {
+            Crowd::Due { there, .. } | Crowd::Asked { there, .. } => there,
+        }
+    }
+
     /// Keeps the fallback connected: a byte now and then, over the spare uplink, and a new connection before its first block
     /// is full of them.
     fn hold(&mut self, ground: &mut Ground<'_>) {
         let now = ground.now;
         let way = ground.spare(ground.mounts[self.primary].uplink());
+        let address = ground.mounts[self.primary].sight().map(|sight| sight.address);
         let fallback = &mut ground.mounts[self.fallback];
-        fallback.begin_with(Start::Held);
+        let full = self.is_crowded() || self.strayed;
+        fallback.begin_with(if full { Start::Live } else { Start::Held });
         let Some(sight) = fallback.sight() else {
             fallback.route(way);
             self.fill_at = now + FILL_EVERY;
@@ -388,11 +475,23 @@ impl Pair {
         };
         let stray = fallback.uplink() != way && ground.ways.len() > 1;
         let block = fallback.profile().block.unwrap_or(u64::MAX);
-        if !sight.held || stray || sight.written + 2 >= block {
-            let fallback = self.fallback;
-            ground.with(fallback, |mount, step| {
+        let elsewhere = address.is_some_and(|address| address != sight.address);
+        if elsewhere && !self.strayed && sight.held && self.led_to == address {
+            self.strayed = true;
+            let what = "the server's name leads to several addresses, and the fallback does not reach the primary's: \
+                        no hand-over, the fallback is full";
+            self.tell(ground, what.to_string(), true);
+        }
+        let astray = elsewhere && !self.strayed;
+        if sight.held == full || stray || astray || (sight.held && sight.written + 2 >= block) {
+            let start = if full { Start::Live } else { Start::Held };
+            self.led_to = address;
+            ground.with(self.fallback, |mount, step| {
+                if let Some(address) = address {
+                    mount.prefer(address);
+                }
                 mount.lead(step.now, true);
-                mount.launch(step, way, Start::Held, false);
+                mount.launch(step, way, start, false);
                 mount.lead(step.now, false);
             });
             self.fill_at = now + FILL_EVERY;
@@ -438,9 +537,14 @@ impl Pair {
 }
 
 /// Well below half of the shortest source timeout in use (10 s).
-const FILL_EVERY: Duration = Duration::from_secs(4);
+const FILL_EVERY: Duration = Duration::from_secs(5);
 /// What a byte of filler costs on the wire with its headers and its acknowledgement, over TLS.
 const FILL_COST: u64 = 150;
+/// How often the fallback's listeners are counted.
+const CROWD_EVERY: Duration = Duration::from_secs(240);
+/// The first time: players may have come while the box was off.
+const CROWD_FIRST: Duration = Duration::from_secs(5);
+const CROWD_PATIENCE: Duration = Duration::from_secs(4);
 const LOOK_PACE: Duration = Duration::from_millis(25);
 const NEAR_LIVE_MS: u64 = 300;
 const KEPT_INCIDENTS: usize = 20;
