@@ -58,6 +58,8 @@ pub(super) struct Moving {
     /// What the listeners have of the primary, by body byte.
     cut: u64,
     goes_on: u64,
+    /// The probe was one of them.
+    with_probe: bool,
     /// The latest moment at which they sit on the fallback.
     settled: Instant,
     pub next: Instant,
@@ -276,6 +278,13 @@ impl Pair {
         let doubt = doubt.clone();
         let now = ground.now;
         let cut = doubt.spliced.unwrap_or(doubt.acked);
+        // What the server did by itself it did before anybody could listen in.
+        let ended = match doubt.look.eviction {
+            Eviction::Asked(at) | Eviction::Done(at) => Some(at),
+            Eviction::Idle | Eviction::Refused if doubt.planned.is_some() => Some(now),
+            Eviction::Idle | Eviction::Refused => None,
+        };
+        let look = doubt.look.clone();
         let detected = u64::try_from(now.since(doubt.good).as_millis()).unwrap_or(u64::MAX);
         let what = format!("{}: listeners moved to the fallback ({how}) after {detected} ms", doubt.cause);
         self.tell(ground, what, doubt.planned.is_none());
@@ -293,9 +302,10 @@ impl Pair {
         self.phase = Phase::Moving(Moving {
             stay: doubt.planned.is_some_and(|planned| planned.stay),
             good: doubt.good,
-            look: doubt.look,
             cut,
             goes_on: doubt.goes_on,
+            with_probe: ended.is_some_and(|ended| look.was_listening(ended)),
+            look,
             settled,
             next: now + PACE,
         });
@@ -306,7 +316,8 @@ impl Pair {
         let now = ground.now;
         moving.next = (now + PACE).min(moving.settled);
         // The probe moves with the listeners: what it hears of the fallback, they hear.
-        let heard = moving.look.heard_beyond(&ground.mounts[self.fallback], moving.goes_on);
+        let heard =
+            moving.with_probe && moving.look.heard_beyond(&ground.mounts[self.fallback], moving.goes_on);
         if !heard && now < moving.settled {
             return;
         }

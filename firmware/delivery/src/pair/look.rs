@@ -18,6 +18,7 @@ pub(super) struct Look {
     source: Option<LinkId>,
     evict: Option<LinkId>,
     probe: Option<LinkId>,
+    opened: Instant,
     pub holder: Holder,
     pub eviction: Eviction,
     pub heard: Option<Heard>,
@@ -76,7 +77,7 @@ impl Look {
         others: RenditionId,
         evict: bool,
     ) -> Self {
-        let mut look = Self { probe: Some(ground.link()), ..Self::default() };
+        let mut look = Self { probe: Some(ground.link()), opened: ground.now, ..Self::default() };
         let mount: &Mount = &ground.mounts[place];
         let (config, tls) = (mount.config(), mount.tls());
         let address = mount.page_address(address);
@@ -122,6 +123,11 @@ impl Look {
             });
         }
         look
+    }
+
+    /// Whether the probe was among the listeners by `at`: only then it moves when they do.
+    pub(super) fn was_listening(&self, at: Instant) -> bool {
+        at.since(self.opened) >= JOINED
     }
 
     /// Asks the server to end the mount's source.
@@ -214,6 +220,8 @@ impl Look {
     }
 }
 
+/// A server's threads hand a new listener on within this.
+const JOINED: Duration = Duration::from_millis(350);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// As long as a server waits for a head.
 const READY: Duration = Duration::from_secs(14);
