@@ -89,6 +89,9 @@ async fn read_replies(driver: &Driver, link: LinkId, source: &Source, stream: &T
             }
             Err(error) => Some(io_failure(&error)),
         };
+        // A TLS close may be followed by a reset: the server had not read all that its kernel took.
+        tokio::time::sleep(LAST_WORD).await;
+        let failure = failure.or_else(|| socket::was_reset(stream).then_some(Failure::Reset));
         // What was acknowledged up to the end says where the listeners are.
         let (acked, path) = source.wire.borrow_mut().measure();
         driver.feed(Input::Measured { link, acked, path });
@@ -210,6 +213,8 @@ async fn send(wire: &mut Wire, request: &[u8]) -> Result<Rc<TcpStream>, Failure>
     }
     Ok(stream)
 }
+
+const LAST_WORD: Duration = Duration::from_millis(5);
 
 async fn connect(driver: &Driver, source: Option<(LinkId, Duration)>, way: Way) -> Result<Wire, Failure> {
     let Way { uplinks, uplink, address, tls } = way;

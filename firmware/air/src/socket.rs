@@ -85,6 +85,12 @@ impl TcpInfo {
 /// A window below this is as good as none: less than a server's block.
 const SMALL_WINDOW: u32 = 1400;
 
+/// Whether the far side has reset the connection: its state is CLOSE then, and CLOSE_WAIT after an orderly end (tcp(7)).
+pub(crate) fn was_reset(stream: &TcpStream) -> bool {
+    const TCP_CLOSE: u8 = 7;
+    TcpInfo::of(stream).small[0] == TCP_CLOSE
+}
+
 /// Sleeps for a time that is too short for the runtime's timers.
 pub(crate) fn doze(time: Duration) {
     #[expect(clippy::disallowed_methods, reason = "a fraction of a millisecond, where a timer takes two")]

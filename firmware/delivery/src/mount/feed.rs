@@ -43,6 +43,8 @@ pub(super) struct Feed {
     filler: u32,
     /// The body may grow up to so many bytes.
     gate: u64,
+    /// It was handed listeners who are owed what lies behind, however long it took.
+    owed: bool,
     /// Nothing is written until somebody says so.
     frozen: bool,
     /// A block is completed only once all before its last byte is acknowledged, and nothing follows it before it is, too: so
@@ -109,6 +111,7 @@ impl Feed {
             last: None,
             filler: 0,
             gate: u64::MAX,
+            owed: false,
             frozen: false,
             careful: false,
             pace: Pace::new(now, rendition, ahead),
@@ -135,6 +138,7 @@ impl Feed {
         self.carries = Carries::Lent(cut.rendition);
         self.cursor = cut.at;
         self.skip_at = None;
+        self.owed = true;
         self.gate = written + rest + block;
         self.frozen = false;
     }
@@ -283,6 +287,9 @@ impl Feed {
         }
         if self.skip_at.is_none() {
             let longest = u64::try_from(around.longest_lag.as_millis()).unwrap_or(u64::MAX);
+            let lag = index.lag_ms(self.cursor);
+            self.owed &= lag > CAUGHT_UP_MS;
+            let longest = if self.owed { longest.max(OWED_MS) } else { longest };
             if index.lag_ms(self.cursor) > longest || self.cursor < index.oldest() {
                 self.skip_at = Some(index.boundary_from(self.cursor));
             }
@@ -413,5 +420,8 @@ impl Pace {
 
 /// A part of a block waits no longer than this for the rest: the longest pause of a socket stays well below 100 ms.
 const HOLD: Duration = Duration::from_millis(40);
+/// What a hand-over saved is delivered, also where a server took its time to let go: half of what is kept.
+const OWED_MS: u64 = 30_000;
+const CAUGHT_UP_MS: u64 = 500;
 /// A skip and a hand-over leave two each: more than fit into the minute that is kept.
 const MOST_SPANS: usize = 64;

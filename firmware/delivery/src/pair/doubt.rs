@@ -94,7 +94,7 @@ impl Pair {
             goes_on: 0,
             on: None,
             ready: None,
-            grace: grace(&sight),
+            grace: grace(&sight, self.learned),
             next: now,
         });
     }
@@ -315,6 +315,29 @@ impl Pair {
         let Phase::Moving(moving) = &mut self.phase else { return };
         let now = ground.now;
         moving.next = (now + PACE).min(moving.settled);
+        // The old connection's last bytes may have arrived after the figures that the cut rests on. What the probe heard of
+        // the primary beyond it, the listeners have.
+        let (primary, fallback) = (&ground.mounts[self.primary], &ground.mounts[self.fallback]);
+        let block = primary.profile().block.unwrap_or(1);
+        let beyond = moving.look.heard.and_then(|heard| {
+            let body = primary.body_of(heard.rendition, heard.upto)?;
+            let most = primary.remains().map_or(0, |(sight, _)| sight.written);
+            // In one rendition the fallback's own first block looks the same.
+            let splice = if primary.rendition() == fallback.rendition() { block } else { 0 };
+            (body % block == 0 && body <= most && body > moving.cut + splice).then_some(body)
+        });
+        if let Some(body) = beyond
+            && let Some(cut) = primary.body_at(body)
+        {
+            moving.cut = body;
+            moving.settled = now + MOVED;
+            moving.next = now + PACE;
+            let begins = ground.with(self.fallback, |mount, step| mount.splice(step, cut));
+            if let Phase::Moving(moving) = &mut self.phase {
+                moving.goes_on = begins.unwrap_or(moving.goes_on);
+            }
+            return;
+        }
         // The probe moves with the listeners: what it hears of the fallback, they hear.
         let heard =
             moving.with_probe && moving.look.heard_beyond(&ground.mounts[self.fallback], moving.goes_on);
@@ -342,6 +365,13 @@ impl Pair {
     fn take_back(&mut self, ground: &mut Ground<'_>) {
         let Phase::Doubt(doubt) = &mut self.phase else { return };
         doubt.look.close(ground);
+        if doubt.planned.is_none() {
+            // It took so long and was no fault: the next one may take as long.
+            let took = ground.now.since(doubt.good).saturating_sub(LOOK);
+            if took > self.learned {
+                (self.learned, self.learned_at) = ((took * 3 / 2).min(LONGEST_GRACE), ground.now);
+            }
+        }
         self.phase = Phase::Calm;
         ground.with(self.primary, |mount, step| {
             mount.freeze(step, false);
@@ -411,14 +441,14 @@ fn primary_way(ground: &Ground<'_>, place: usize) -> Option<crate::event::Uplink
 }
 
 /// When the first missing acknowledgement is one: what may be needed is being opened.
-pub(super) fn look_after(sight: &Sight) -> Duration {
-    LOOK + grace(sight)
+pub(super) fn look_after(sight: &Sight, learned: Duration) -> Duration {
+    LOOK + grace(sight, learned)
 }
 
-/// Two round trips, where they are long enough to matter.
-fn grace(sight: &Sight) -> Duration {
+/// Two round trips, where they are long enough to matter, or what false alarms taught.
+fn grace(sight: &Sight, learned: Duration) -> Duration {
     let rtt = Duration::from_micros(sight.path.rtt_us.into());
-    (rtt * 2).saturating_sub(SHORT).min(LONGEST_GRACE)
+    (rtt * 2).saturating_sub(SHORT).max(learned).min(LONGEST_GRACE)
 }
 
 const LOOK: Duration = Duration::from_millis(200);

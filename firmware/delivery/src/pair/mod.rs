@@ -108,6 +108,10 @@ pub(crate) struct Pair {
     led_to: Option<IpAddr>,
     /// Since when a better way than the primary's has been there.
     better: Option<Instant>,
+    /// What false alarms taught: added to every wait, and forgotten by halves.
+    learned: Duration,
+    /// When it was learned or halved.
+    learned_at: Instant,
     /// The last look at a calm pair.
     looked: Instant,
     /// Returns that did not last: each doubles the settle time.
@@ -169,6 +173,8 @@ impl Pair {
             strayed: false,
             led_to: None,
             better: None,
+            learned: Duration::ZERO,
+            learned_at: now,
             looked: now,
             flaps: 0,
             returned: None,
@@ -314,7 +320,7 @@ impl Pair {
                 let sight = mounts[self.primary].sight();
                 let doubt = sight
                     .filter(|sight| sight.owes && !sight.path.zero_window)
-                    .map(|sight| sight.progress + doubt::look_after(&sight));
+                    .map(|sight| sight.progress + doubt::look_after(&sight, self.learned));
                 // A stalled server owes for long, and is looked at now and then.
                 doubt.map_or(self.fill_at, |doubt| doubt.min(self.fill_at)).max(self.looked + LOOK_PACE)
             }
@@ -381,6 +387,12 @@ impl Pair {
 
     fn calm(&mut self, ground: &mut Ground<'_>) {
         self.looked = ground.now;
+        if !self.learned.is_zero() && ground.now.since(self.learned_at) >= FORGET {
+            (self.learned, self.learned_at) = (self.learned / 2, ground.now);
+            if self.learned < LOOK_PACE {
+                self.learned = Duration::ZERO;
+            }
+        }
         self.count(ground);
         self.hold(ground);
         if ground.mounts[self.primary].remains().is_some() {
@@ -416,7 +428,7 @@ impl Pair {
         }
         if !ground.is_usable(ground.mounts[self.primary].uplink()) {
             self.begin_doubt(ground, "its uplink is gone");
-        } else if sight.owes && !sight.path.zero_window && ground.now.since(sight.progress) >= doubt::look_after(&sight) {
+        } else if sight.owes && !sight.path.zero_window && ground.now.since(sight.progress) >= doubt::look_after(&sight, self.learned) {
             self.begin_doubt(ground, "no byte is acknowledged");
         }
     }
@@ -545,6 +557,8 @@ const CROWD_EVERY: Duration = Duration::from_secs(240);
 /// The first time: players may have come while the box was off.
 const CROWD_FIRST: Duration = Duration::from_secs(5);
 const CROWD_PATIENCE: Duration = Duration::from_secs(4);
+/// A path that was slow for a while is quick again one day.
+const FORGET: Duration = Duration::from_secs(60);
 const LOOK_PACE: Duration = Duration::from_millis(25);
 const NEAR_LIVE_MS: u64 = 300;
 const KEPT_INCIDENTS: usize = 20;
