@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use units::snapshot::{Command, PROTOCOL, Reply, Request};
+use tokio::sync::mpsc;
+use units::snapshot::{Command, DrillNews, PROTOCOL, Reply, Request};
 
+use crate::drill::Order;
 use crate::station::Station;
 
 /// Opens the socket. A dead one in the way is removed; a living one is left, and is an error.
@@ -93,8 +95,52 @@ async fn client(stream: UnixStream, station: &Station) -> io::Result<()> {
                 tokio::time::sleep(pace).await;
             }
         }
+        if let Command::Drill { output, seconds, force } = request.command {
+            let order = Order { output, cut: Duration::from_secs(seconds), force };
+            drill(&mut lines, &mut write, station, order).await?;
+            continue;
+        }
         let reply = station.answer(request.command).await;
         say(&mut write, &reply).await?;
+    }
+}
+
+/// Drills for a client; one that goes away takes the drill along.
+async fn drill(
+    lines: &mut BufReader<OwnedReadHalf>,
+    write: &mut OwnedWriteHalf,
+    station: &Station,
+    order: Order,
+) -> io::Result<()> {
+    let (news, mut inbox) = mpsc::channel(UNREAD_NEWS);
+    // In a task of its own: a client that reads slowly does not keep a cut from being lifted in time.
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn_local(station.drill(order, news));
+    loop {
+        tokio::select! {
+            biased;
+            Some(news) = inbox.recv() => say(write, &Reply::Drill(Box::new(news))).await?,
+            outcome = tasks.join_next() => {
+                let reply = match outcome {
+                    Some(Ok(Ok(report))) => Reply::Drill(Box::new(DrillNews::Ended(report))),
+                    Some(Ok(Err(why))) => Reply::Refused { why },
+                    Some(Err(_)) | None => Reply::Refused { why: "the drill broke off; the log may say why".to_string() },
+                };
+                while let Ok(news) = inbox.try_recv() {
+                    say(write, &Reply::Drill(Box::new(news))).await?;
+                }
+                return say(write, &reply).await;
+            }
+            () = gone(lines) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// Waits until the client hangs up. What it asks meanwhile is kept for later.
+async fn gone(lines: &mut BufReader<OwnedReadHalf>) {
+    if lines.fill_buf().await.is_ok_and(|asked| !asked.is_empty()) {
+        // It asks the next thing already; that it hangs up then shows when it is told something.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -106,6 +152,8 @@ async fn say(write: &mut OwnedWriteHalf, reply: &Reply) -> io::Result<()> {
 }
 
 const MOST_CLIENTS: usize = 16;
+/// Lines of a drill that a client has not read yet.
+const UNREAD_NEWS: usize = 64;
 const LONGEST_LINE: u64 = 64 * 1024;
 const FASTEST_WATCH_MS: u64 = 50;
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);

@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use delivery::config::MountId;
 use delivery::event::{Answer, Failure, Question, RenditionId, Telling, Tls, Transition, UplinkId};
 use delivery::recording::{Recorder, Recording};
 use delivery::wire::{AnswerReader, ListenReader, Piece};
@@ -14,7 +15,7 @@ use delivery::{Backlog, Config, Delivery, Input, LinkId, Output};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use units::snapshot::{OutputReport, UplinkReport};
-use units::{Frames, Instant, Rendition};
+use units::{BytePos, Frames, Instant, Rendition};
 
 use crate::clock;
 use crate::link::{self, Source, Way};
@@ -30,6 +31,8 @@ struct Shared {
     state: RefCell<State>,
     /// The core wants to be woken earlier than it was going to be.
     earlier: Notify,
+    /// A hand-over has something to tell.
+    told: Notify,
 }
 
 struct State {
@@ -74,7 +77,7 @@ impl Driver {
             inputs: VecDeque::new(),
             packets: Vec::new(),
         };
-        Self(Rc::new(Shared { state: RefCell::new(state), earlier: Notify::new() }))
+        Self(Rc::new(Shared { state: RefCell::new(state), earlier: Notify::new(), told: Notify::new() }))
     }
 
     /// Hands one input to the core and carries out all that follows from it.
@@ -196,6 +199,36 @@ impl Driver {
         self.0.state.borrow().core.uplinks()
     }
 
+    /// Waits until a hand-over has something to tell. For one who waits.
+    pub(crate) async fn told(&self) {
+        self.0.told.notified().await;
+    }
+
+    /// The connection of a mount's source, while there is one.
+    pub(crate) fn source(&self, mount: &MountId) -> Option<Rc<Source>> {
+        let state = self.0.state.borrow();
+        state.sources.get(&state.core.source(mount)?).map(Rc::clone)
+    }
+
+    pub(crate) fn rendition(&self, rendition: &Rendition) -> Option<RenditionId> {
+        self.0.state.borrow().core.rendition(rendition)
+    }
+
+    /// As [`Delivery::packet_at`].
+    pub(crate) fn packet_at(&self, rendition: RenditionId, at: BytePos) -> Option<(Frames, BytePos)> {
+        self.0.state.borrow().core.packet_at(rendition, at)
+    }
+
+    /// As [`Delivery::packet_after`].
+    pub(crate) fn packet_after(&self, rendition: RenditionId, frames: Frames) -> Option<BytePos> {
+        self.0.state.borrow().core.packet_after(rendition, frames)
+    }
+
+    /// The way to an address through an uplink.
+    pub(crate) fn way(&self, uplink: Option<UplinkId>, address: SocketAddr, tls: Option<Tls>) -> Way {
+        self.0.state.borrow().way(uplink, address, tls)
+    }
+
     pub(crate) fn title(&self) -> Option<String> {
         self.0.state.borrow().core.title().map(str::to_string)
     }
@@ -304,6 +337,7 @@ impl Driver {
                 None
             }
             Output::Tell(Telling { output, what, alarm }) => {
+                self.0.told.notify_one();
                 if alarm {
                     tracing::error!(%output, alarm = true, "{what}");
                 } else {

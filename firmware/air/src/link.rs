@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use delivery::event::{Failure, Input, LinkId, Question, RenditionId, Talk, Tls, UplinkId};
-use delivery::wire::{AnswerReader, ListenReader, ReplyReader};
+use delivery::wire::{AnswerReader, ListenReader, Piece, ReplyReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
@@ -170,19 +170,22 @@ pub(crate) async fn listen(
     request: Vec<u8>,
     renditions: Vec<RenditionId>,
 ) {
-    let failure = match hear(&driver, link, way, &request, &renditions).await {
-        Ok(()) => None,
-        Err(failure) => Some(failure),
+    let tell = |_: usize, pieces: &[Piece]| {
+        for &Piece { rendition, from, upto } in pieces {
+            driver.feed(Input::Heard { link, rendition, from, upto });
+        }
     };
+    let failure = hear(&driver, way, &request, &renditions, tell).await.err();
     driver.feed(Input::Closed { link, failure });
 }
 
-async fn hear(
+/// Listens to a mount until the server ends it; each time bytes come, says how many they are and which of `renditions`.
+pub(crate) async fn hear(
     driver: &Driver,
-    link: LinkId,
     way: Way,
     request: &[u8],
     renditions: &[RenditionId],
+    mut heard: impl FnMut(usize, &[Piece]),
 ) -> Result<(), Failure> {
     let mut wire = connect(driver, None, way).await?;
     let stream = send(&mut wire, request).await?;
@@ -196,10 +199,7 @@ async fn hear(
                 let Some(pieces) = driver.follow(&mut reader, &buffer[..count], renditions) else {
                     return Ok(());
                 };
-                for piece in pieces {
-                    let (rendition, from, upto) = (piece.rendition, piece.from, piece.upto);
-                    driver.feed(Input::Heard { link, rendition, from, upto });
-                }
+                heard(count, &pieces);
             }
         }
     }

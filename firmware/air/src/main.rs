@@ -4,8 +4,10 @@
 mod aside;
 mod clock;
 mod control;
+mod drill;
 mod driver;
 mod encoders;
+mod incidents;
 mod link;
 mod log;
 mod report;
@@ -196,7 +198,11 @@ fn check(config: &Path) -> anyhow::Result<()> {
     match serde_json::from_str(&answer).context("understanding the running box")? {
         Reply::Done { changes } => changes.iter().for_each(|change| println!("{change}")),
         Reply::Refused { why } => anyhow::bail!("the running box says: {why}"),
-        Reply::Snapshot(_) | Reply::Log { .. } | Reply::Events { .. } => {
+        Reply::Snapshot(_)
+        | Reply::Log { .. }
+        | Reply::Events { .. }
+        | Reply::Incidents { .. }
+        | Reply::Drill(_) => {
             anyhow::bail!("the running box answered something else")
         }
     }

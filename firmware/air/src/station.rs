@@ -9,10 +9,12 @@ use anyhow::Context as _;
 use delivery::Config;
 use settings::Settings;
 use tokio::sync::mpsc;
-use units::snapshot::{Command, Reply};
+use units::snapshot::{Command, DrillNews, DrillReport, Reply};
 
 use crate::aside::aside;
+use crate::drill;
 use crate::driver::Driver;
+use crate::incidents::Incidents;
 use crate::log::Log;
 use crate::report::{Fixed, snapshot};
 use crate::sound::Sound;
@@ -26,6 +28,7 @@ pub(crate) struct Station {
     driver: Driver,
     titles: mpsc::Sender<titles::Order>,
     log: Log,
+    incidents: Incidents,
     fixed: Fixed,
     seed: u64,
     /// Reloads come one after the other.
@@ -45,8 +48,11 @@ impl Station {
     ) -> anyhow::Result<Rc<Self>> {
         let fixed = Fixed { started: crate::clock::now() };
         let (settings, reloading) = (RefCell::new(settings), tokio::sync::Mutex::new(()));
-        let station = Self { path, settings, sound, driver, titles, log, fixed, seed, reloading };
+        let incidents = Incidents::new(seed);
+        let station = Self { path, settings, sound, driver, titles, log, incidents, fixed, seed, reloading };
         let settings = station.settings.borrow().clone();
+        let keeping = station.incidents.clone().keep(station.driver.clone(), settings.control.state.clone());
+        tokio::task::spawn_local(keeping);
         station.driver.configure(station.delivery_config(&settings));
         let encoders = station.sound.prepare(&settings.encoders)?;
         station.sound.commit(&settings.encoders, encoders);
@@ -56,7 +62,7 @@ impl Station {
         Ok(Rc::new(station))
     }
 
-    /// Answers one request; `Watch` is the socket's business.
+    /// Answers one request; those that are answered again and again are the socket's business.
     pub(crate) async fn answer(&self, command: Command) -> Reply {
         match command {
             Command::Status | Command::Watch { .. } => {
@@ -84,7 +90,18 @@ impl Station {
                 Ok(recording) => Reply::Events { recording },
                 Err(error) => Reply::Refused { why: format!("the recording cannot be written: {error}") },
             },
+            Command::Incidents => self.incidents.reply(),
+            Command::Drill { .. } => Reply::Refused { why: "a drill is not answered at once".to_string() },
         }
+    }
+
+    /// Drills an output, telling `news` what happens.
+    pub(crate) fn drill(
+        &self,
+        order: drill::Order,
+        news: mpsc::Sender<DrillNews>,
+    ) -> impl Future<Output = Result<DrillReport, String>> + 'static {
+        drill::run(self.driver.clone(), self.incidents.clone(), self.settings.borrow().clone(), order, news)
     }
 
     /// Reads the settings again. Refused ones change nothing on air.

@@ -4,11 +4,15 @@
 //! sense (`EX_USAGE` of sysexits.h).
 #![forbid(unsafe_code)]
 
+mod drill;
+mod grid;
+mod incidents;
 mod line;
 mod meters;
 mod socket;
 mod table;
 mod terminal;
+mod uplinks;
 mod words;
 
 use std::io;
@@ -56,6 +60,26 @@ enum Verb {
         /// How many.
         #[arg(long, default_value_t = 50)]
         lines: u32,
+    },
+    /// Shows the hand-overs that are remembered, also from before a restart; the newest last.
+    Incidents {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cuts an output's primary on purpose, as a dying path would, listens, and says what a listener heard. Ctrl-C ends the cut.
+    Drill {
+        /// The output.
+        output: String,
+        /// How long the cut lasts at the most.
+        #[arg(long, default_value_t = 10, value_name = "N")]
+        seconds: u64,
+        /// Also where listeners will notice: what they lose is said before.
+        #[arg(long)]
+        force: bool,
+        /// As one JSON object a line, for programs.
+        #[arg(long)]
+        json: bool,
     },
     /// Writes the recording of the last ten minutes to standard output, for `cargo xtask replay`.
     Events,
@@ -131,6 +155,11 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
             let Reply::Log { lines } = reply else { return Err(unexpected(reply)) };
             Ok(terminal::write(&cleaned(&lines))?)
         }
+        Verb::Incidents { json } => incidents(ask(Command::Incidents)?.reply()?, *json),
+        Verb::Drill { output, seconds, force, json } => {
+            let command = Command::Drill { output: output.clone(), seconds: *seconds, force: *force };
+            drill::drill(&arguments.socket, command, *json)
+        }
         Verb::Events => {
             let reply = ask(Command::Events)?.reply()?;
             let Reply::Events { recording } = reply else { return Err(unexpected(reply)) };
@@ -177,6 +206,21 @@ fn snapshot(reply: Reply) -> Result<Box<Snapshot>, Ending> {
     Ok(snapshot)
 }
 
+fn incidents(reply: Reply, json: bool) -> Result<(), Ending> {
+    let Reply::Incidents { incidents, missing } = reply else { return Err(unexpected(reply)) };
+    if json {
+        let text = serde_json::to_string_pretty(&incidents).map_err(io::Error::from)?;
+        terminal::write(&format!("{}\n", clean_json(&text)))?;
+    } else {
+        let terminal = Terminal::of_stdout();
+        terminal.print(&incidents::list(&incidents, terminal.width()))?;
+    }
+    match missing {
+        Some(why) => Err(Ending::Refused(why)),
+        None => Ok(()),
+    }
+}
+
 fn done(reply: Reply) -> Result<(), Ending> {
     let Reply::Done { changes } = reply else { return Err(unexpected(reply)) };
     Ok(terminal::write(&cleaned(&changes))?)
@@ -186,7 +230,12 @@ fn done(reply: Reply) -> Result<(), Ending> {
 fn unexpected(reply: Reply) -> Ending {
     match reply {
         Reply::Refused { why } => Ending::Refused(why),
-        Reply::Snapshot(_) | Reply::Done { .. } | Reply::Log { .. } | Reply::Events { .. } => Ending::Refused(
+        Reply::Snapshot(_)
+        | Reply::Done { .. }
+        | Reply::Log { .. }
+        | Reply::Events { .. }
+        | Reply::Incidents { .. }
+        | Reply::Drill(_) => Ending::Refused(
             "mainstay-air answered another question than was asked: install mainstay and mainstay-air from one release"
                 .into(),
         ),

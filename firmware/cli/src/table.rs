@@ -1,10 +1,13 @@
-//! The status table: the box in a few lines, then its outputs, one mount a line, each trouble with its remedy below it.
+//! The status table: the box in a few lines, then its uplinks and its outputs, one mount a line, each trouble with its remedy below it.
 
 use units::Frames;
 use units::SampleRate;
 use units::snapshot::{InputState, Levels, MountReport, MountState, OutputReport, Snapshot};
 
+use crate::grid::{Column, Grid, remedy};
+use crate::incidents::hand_over;
 use crate::line::{Line, Paint, clean};
+use crate::uplinks::uplinks;
 use crate::words;
 
 /// The whole table without meters, for lines of `width` columns: where that is narrow, the least needed columns are
@@ -20,6 +23,7 @@ pub(crate) fn status(snapshot: &Snapshot, width: usize) -> Vec<Line> {
         lines.push(programme(levels));
     }
     lines.push(Line::default());
+    lines.extend(uplinks(snapshot, width));
     if snapshot.outputs.is_empty() {
         lines.push(Line::plain("No outputs: name some in the settings, then: mainstay reload"));
     } else {
@@ -110,13 +114,6 @@ fn programme(levels: &Levels) -> Line {
     line.and(Paint::Plain, &format!("  peak {} dBFS{loudness}", peaks.join(" ")))
 }
 
-/// A column: its caption, its side, and how dearly it is kept on a narrow terminal (1 is kept longest).
-struct Column {
-    caption: &'static str,
-    right: bool,
-    rank: usize,
-}
-
 const COLUMNS: [Column; 11] = [
     Column { caption: "OUTPUT", right: false, rank: 1 },
     Column { caption: "ROLE", right: false, rank: 1 },
@@ -131,33 +128,26 @@ const COLUMNS: [Column; 11] = [
     Column { caption: "URL", right: false, rank: 3 },
 ];
 
-/// Columns between two columns.
-const GAP: usize = 2;
-
 type Cells = [String; COLUMNS.len()];
 
 fn outputs(snapshot: &Snapshot, width: usize) -> Vec<Line> {
-    let rows: Vec<Row> = snapshot.outputs.iter().flat_map(|output| output_rows(snapshot, output)).collect();
-    let mut widths = COLUMNS.map(|column| column.caption.len());
-    for row in &rows {
-        if let Row::Cells { cells, state: _ } | Row::Together(cells) = row {
-            for (width, cell) in widths.iter_mut().zip(cells.iter()) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-    }
-    let kept = kept(&widths, width);
-    let header = COLUMNS.map(|column| column.caption.to_owned());
-    let mut lines = vec![row_line(&header, Paint::Caption, Paint::Caption, &widths, &kept)];
+    let rows: Vec<Row> =
+        snapshot.outputs.iter().flat_map(|output| output_rows(snapshot, output, width)).collect();
+    let cells = rows.iter().filter_map(|row| match row {
+        Row::Cells { cells, state: _ } | Row::Together(cells) => Some(cells.as_slice()),
+        Row::Said(_) => None,
+    });
+    let grid = Grid::of(&COLUMNS, cells, width);
+    let mut lines = vec![grid.header()];
     for row in rows {
         match row {
-            Row::Cells { cells, state } => lines.push(row_line(&cells, Paint::Plain, state, &widths, &kept)),
+            Row::Cells { cells, state } => lines.push(grid.row(cells.as_slice(), Paint::Plain, state)),
             // Without a column of sums it says nothing.
-            Row::Together(cells) if kept[6..=8].contains(&true) => {
-                lines.push(row_line(&cells, Paint::Plain, Paint::Plain, &widths, &kept));
+            Row::Together(cells) if grid.shows_any(6..=8) => {
+                lines.push(grid.row(cells.as_slice(), Paint::Plain, Paint::Plain));
             }
             Row::Together(_) => {}
-            Row::Remedy(text) => lines.extend(remedy(&text, width)),
+            Row::Said(said) => lines.extend(said),
         }
     }
     lines
@@ -166,15 +156,15 @@ fn outputs(snapshot: &Snapshot, width: usize) -> Vec<Line> {
 enum Row {
     Cells { cells: Box<Cells>, state: Paint },
     Together(Box<Cells>),
-    Remedy(String),
+    Said(Vec<Line>),
 }
 
-fn output_rows(snapshot: &Snapshot, output: &OutputReport) -> Vec<Row> {
+fn output_rows(snapshot: &Snapshot, output: &OutputReport, width: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for (i, mount) in output.mounts.iter().enumerate() {
         let name = if i == 0 { output.name.as_str() } else { "" };
         rows.push(Row::Cells { cells: Box::new(cells(snapshot, name, mount)), state: paint(mount.state) });
-        rows.extend(mount.remedy.as_ref().map(|text| Row::Remedy(text.clone())));
+        rows.extend(mount.remedy.as_ref().map(|text| Row::Said(remedy(text, width))));
     }
     if output.mounts.len() > 1 {
         let a_day = output.mounts.iter().fold(0u64, |sum, mount| sum.saturating_add(mount.bytes_per_day));
@@ -186,6 +176,7 @@ fn output_rows(snapshot: &Snapshot, output: &OutputReport) -> Vec<Row> {
         cells[8] = words::a_month(a_day);
         rows.push(Row::Together(cells));
     }
+    rows.push(Row::Said(hand_over(snapshot, output, width)));
     rows
 }
 
@@ -212,60 +203,4 @@ fn paint(state: MountState) -> Paint {
         MountState::Waiting | MountState::Connecting | MountState::Accepted => Paint::Soon,
         MountState::Stalled | MountState::Refused | MountState::Occupied => Paint::Bad,
     }
-}
-
-/// Which columns fit, the dearest first; one that is too wide makes room for cheaper ones.
-fn kept(widths: &[usize; COLUMNS.len()], width: usize) -> [bool; COLUMNS.len()] {
-    let mut by_rank: Vec<usize> = (0..COLUMNS.len()).collect();
-    by_rank.sort_by_key(|at| COLUMNS[*at].rank);
-    let mut kept = [false; COLUMNS.len()];
-    // The last column has no space behind it.
-    let mut left = width.saturating_add(GAP);
-    for at in by_rank {
-        let needed = widths[at] + GAP;
-        // What a mount is called and how it stands is shown even if it has to be cut.
-        kept[at] = needed <= left || COLUMNS[at].rank == 1;
-        if kept[at] {
-            left = left.saturating_sub(needed);
-        }
-    }
-    kept
-}
-
-fn row_line(
-    cells: &Cells,
-    rest: Paint,
-    state: Paint,
-    widths: &[usize; COLUMNS.len()],
-    kept: &[bool; COLUMNS.len()],
-) -> Line {
-    let mut line = Line::default();
-    for (i, (cell, column)) in cells.iter().zip(&COLUMNS).enumerate().filter(|(i, _)| kept[*i]) {
-        let width = widths[i];
-        let text = if column.right { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
-        let is_state = column.caption == "STATE";
-        line = line.and(if is_state { state } else { rest }, &text);
-    }
-    line
-}
-
-/// What to do, in as many lines as it takes: it is what people came to read.
-fn remedy(text: &str, width: usize) -> Vec<Line> {
-    const MARK: &str = "  ! ";
-    let room = width.saturating_sub(MARK.len()).max(1);
-    let mut parts: Vec<String> = vec![String::new()];
-    for word in clean(text).split_whitespace() {
-        match parts.last_mut() {
-            Some(part) if part.is_empty() => part.push_str(word),
-            Some(part) if part.chars().count() + 1 + word.chars().count() <= room => {
-                part.push(' ');
-                part.push_str(word);
-            }
-            Some(_) | None => parts.push(word.to_owned()),
-        }
-    }
-    let mark = |first: bool| if first { MARK } else { "    " };
-    let line =
-        |(i, part): (usize, &String)| Line::default().and(Paint::Bad, mark(i == 0)).and(Paint::Plain, part);
-    parts.iter().enumerate().map(line).collect()
 }

@@ -10,6 +10,8 @@ pub(crate) struct Terminal {
     kind: Kind,
     /// Lines of the last frame, which the next one overwrites.
     drawn: usize,
+    /// The cursor stands behind a line that is to be overwritten.
+    fleeting: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +40,7 @@ impl Terminal {
         } else {
             Kind::Ansi { colour: set("NO_COLOR").is_none() }
         };
-        Self { kind, drawn: 0 }
+        Self { kind, drawn: 0, fleeting: false }
     }
 
     /// Whether frames can be redrawn in place.
@@ -67,6 +69,26 @@ impl Terminal {
             text.push('\n');
         }
         write(&text)
+    }
+
+    /// Writes a line that the next one overwrites; nothing where that cannot be.
+    ///
+    /// # Errors
+    /// What standard output says.
+    pub(crate) fn fleeting(&mut self, line: &Line) -> io::Result<()> {
+        if !self.redraws() {
+            return Ok(());
+        }
+        self.fleeting = true;
+        write(&format!("\r{}\x1b[K", line.shown(self.style())))
+    }
+
+    /// Clears a line that was to be overwritten.
+    ///
+    /// # Errors
+    /// What standard output says.
+    pub(crate) fn rest(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.fleeting) { write("\r\x1b[K") } else { Ok(()) }
     }
 
     /// Writes lines over those of the last frame, or below them where nothing can be redrawn.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use clap::CommandFactory;
-use units::snapshot::{Cost, InputReport, InputState, Levels, MountReport, MountState, OutputReport, Role};
+use units::snapshot::{
+    Cost, DrillReport, HandOverReport, Heard, Incident, IncidentRecord, InputReport, InputState, Levels,
+    MountReport, MountState, OutputReport, Role, UplinkReport, UplinkState,
+};
 use units::{BitRate, Channels, Codec, Dbfs, Frames, Instant, Lufs, Rendition, SampleRate, WallTime};
 
 use super::*;
@@ -89,6 +92,61 @@ fn fixture() -> Snapshot {
     }
 }
 
+fn incident() -> Incident {
+    Incident {
+        output: "main".into(),
+        began: Instant::from_millis(7_971_000),
+        cause: "no byte is acknowledged".into(),
+        detected_ms: 705,
+        cut: 371_000,
+        moved: "evicted over the other uplink".into(),
+        pause_ms: 1430,
+        lost_ms: Some(0),
+        healed: None,
+    }
+}
+
+/// Two uplinks, one of them down, and a pair that has handed over.
+fn handed_over() -> Snapshot {
+    let studio = UplinkReport {
+        name: "studio".into(),
+        interface: "eth0".into(),
+        metered: false,
+        state: UplinkState::Down,
+        since: Instant::from_millis(7_971_000),
+        reason: Some("there is no link".into()),
+        remedy: Some("check the cable".into()),
+        addresses: vec!["192.0.2.2".into(), "2001:db8::2".into()],
+        gateway: Some("192.0.2.1".into()),
+        warnings: vec!["it shares a gateway with lte".into()],
+    };
+    let lte = UplinkReport {
+        name: "lte".into(),
+        interface: "wwan0".into(),
+        metered: true,
+        state: UplinkState::Up,
+        since: Instant::ZERO,
+        reason: None,
+        remedy: None,
+        addresses: Vec::new(),
+        gateway: None,
+        warnings: Vec::new(),
+    };
+    let held = MountReport { bytes_per_day: 3_240_000, ..mount(Role::Fallback, 192, MountState::Held) };
+    let hand_over =
+        HandOverReport { listeners_on: Role::Fallback, phase: "away".into(), incidents: vec![incident()] };
+    Snapshot {
+        wall: WallTime::Unix(86_400 + 3_600),
+        uplinks: vec![studio, lte],
+        outputs: vec![OutputReport {
+            name: "main".into(),
+            mounts: vec![mount(Role::Primary, 320, MountState::Verified), held],
+            hand_over: Some(hand_over),
+        }],
+        ..fixture()
+    }
+}
+
 fn shown(lines: &[Line], width: usize) -> Vec<String> {
     lines.iter().map(|line| line.shown(Style { colour: false, width })).collect()
 }
@@ -112,10 +170,94 @@ fn the_table_tells_everything_in_a_wide_terminal() {
 }
 
 #[test]
+fn uplinks_and_hand_overs_are_told() {
+    let lines = shown(&table::status(&handed_over(), usize::MAX), usize::MAX);
+    let at = lines.iter().position(|line| line.starts_with("UPLINK")).unwrap();
+    let wanted = [
+        "UPLINK  INTERFACE  STATE       SINCE  COST     ADDRESS       GATEWAY",
+        "studio  eth0       down         12 s  free     192.0.2.2 +1  192.0.2.1",
+        "  ! there is no link; check the cable",
+        "  ! it shares a gateway with lte",
+        "lte     wwan0      up     2 h 13 min  metered  -             -",
+        "",
+    ];
+    assert_eq!(lines[at..at + wanted.len()].join("\n"), wanted.join("\n"));
+    assert_eq!(
+        lines.last().unwrap(),
+        "  ! listeners on the fallback, away, fallback held at 0.097 GB a month; last incident 00:59:48 UTC (12 s ago): \
+         no byte is acknowledged; noticed after 0.705 s, moved (evicted over the other uplink), pause 1.430 s, nothing \
+         lost, not healed yet"
+    );
+    let mut calm = handed_over();
+    let hand_over = calm.outputs[0].hand_over.as_mut().unwrap();
+    (hand_over.listeners_on, hand_over.phase) = (Role::Primary, "calm".into());
+    hand_over.incidents.clear();
+    let line = shown(&table::status(&calm, usize::MAX), usize::MAX).pop().unwrap();
+    assert!(
+        line.starts_with("  = listeners on the primary, calm") && line.ends_with("no incident so far"),
+        "{line}"
+    );
+}
+
+#[test]
+fn incidents_are_listed_with_what_is_known() {
+    let healed = IncidentRecord {
+        incident: Incident { healed: Some(Instant::from_millis(8_031_000)), ..incident() },
+        run: "a".into(),
+        at: WallTime::Unix(1_709_251_200),
+        drill: true,
+        open: false,
+        lasted_ms: Some(60_000),
+    };
+    let open = IncidentRecord {
+        incident: Incident { lost_ms: None, pause_ms: 0, ..incident() },
+        at: WallTime::Unknown,
+        drill: false,
+        open: true,
+        lasted_ms: None,
+        ..healed.clone()
+    };
+    let lines = shown(&incidents::list(&[healed, open], usize::MAX), usize::MAX);
+    assert_eq!(lines[0], "2024-03-01 00:00:00 UTC  main  drill  healed after 1 min 0 s");
+    assert!(
+        lines[1].contains("nothing lost; listeners had 371 kB") && !lines[1].contains("not healed"),
+        "{lines:?}"
+    );
+    assert!(lines[2].starts_with("clock not set") && lines[2].ends_with("under way"), "{lines:?}");
+    assert!(lines[3].contains("pause not known, unknown loss"), "{lines:?}");
+    assert_eq!(shown(&incidents::list(&[], 80), 80), ["No incidents."]);
+}
+
+#[test]
+fn a_drill_ends_in_a_verdict() {
+    let heard = Heard { bytes: 539_000, changes: 2, longest_pause_ms: 1320, ..Heard::default() };
+    let whole = DrillReport {
+        output: "main".into(),
+        cut_ms: 1331,
+        heard,
+        buffer_ms: 1638,
+        incident: Some(incident()),
+        open: vec!["more to come".into()],
+    };
+    let lines = shown(&drill::report(&whole, usize::MAX), usize::MAX);
+    assert!(lines.contains(&"A listener noticed nothing.".to_owned()), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("more to come")), "{lines:?}");
+    let torn = DrillReport { heard: Heard { torn: 1, ..heard }, ..whole.clone() };
+    let late = DrillReport { buffer_ms: 1000, ..whole };
+    for heard in [torn, late] {
+        let lines = shown(&drill::report(&heard, 60), 60);
+        assert!(lines.contains(&"A listener noticed it.".to_owned()), "{lines:?}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 60), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_narrow_terminal_gets_what_matters_most() {
     for width in 0..200 {
-        for line in shown(&watched(&fixture(), width), width) {
-            assert!(line.chars().count() <= width, "{width}: {line}");
+        for snapshot in [fixture(), handed_over()] {
+            for line in shown(&watched(&snapshot, width), width) {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
         }
     }
     let eighty = shown(&table::status(&fixture(), 80), 80);
@@ -151,7 +293,15 @@ fn trouble_is_painted() {
 #[test]
 fn no_text_from_outside_reaches_the_terminal_raw() {
     let hostile = "\x1b[2Jx\r\n\u{9b}31m\u{202e}";
-    let mut snapshot = fixture();
+    let mut snapshot = handed_over();
+    let uplink = &mut snapshot.uplinks[0];
+    for text in [&mut uplink.reason, &mut uplink.remedy, &mut uplink.gateway] {
+        *text = Some(hostile.into());
+    }
+    uplink.name = hostile.into();
+    uplink.interface = hostile.into();
+    uplink.warnings = vec![hostile.into()];
+    uplink.addresses = vec![hostile.into()];
     snapshot.station = hostile.into();
     snapshot.title = Some(hostile.into());
     snapshot.build = hostile.into();
@@ -163,6 +313,10 @@ fn no_text_from_outside_reaches_the_terminal_raw() {
     output.mounts[0].server = Some(hostile.into());
     output.mounts[0].url = hostile.into();
     output.mounts[0].remedy = Some(hostile.into());
+    let hand_over = output.hand_over.as_mut().unwrap();
+    hand_over.phase = hostile.into();
+    hand_over.incidents[0].cause = hostile.into();
+    hand_over.incidents[0].moved = hostile.into();
     for line in shown(&watched(&snapshot, 200), 200) {
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
     }
@@ -206,4 +360,7 @@ fn the_command_line_is_sound() {
     let parsed = Arguments::try_parse_from(["mainstay", "status", "--watch", "--socket", "x"]).unwrap();
     assert!(matches!(parsed.verb, Verb::Status { json: false, watch: true }));
     assert!(Arguments::try_parse_from(["mainstay", "log", "--lines", "-1"]).is_err());
+    let drill = Arguments::try_parse_from(["mainstay", "drill", "main", "--seconds", "3"]).unwrap();
+    assert!(matches!(drill.verb, Verb::Drill { seconds: 3, force: false, json: false, .. }));
+    assert!(Arguments::try_parse_from(["mainstay", "drill"]).is_err());
 }

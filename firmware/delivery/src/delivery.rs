@@ -9,9 +9,9 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use units::snapshot::{MountReport, OutputReport, Role, UplinkReport};
-use units::{Instant, Rendition};
+use units::{BytePos, Frames, Instant, Rendition};
 
-use crate::config::{Config, MountConfig, OnAir};
+use crate::config::{Config, MountConfig, MountId, OnAir};
 use crate::event::{Input, LinkId, Order, Output, RenditionId, UplinkId};
 use crate::index::{Index, Packet};
 use crate::mount::{Event, Mount, Step};
@@ -161,6 +161,32 @@ impl Delivery {
     #[must_use]
     pub fn title(&self) -> Option<&str> {
         self.title.as_deref()
+    }
+
+    /// The connection of a mount's source, or the attempt at one.
+    #[must_use]
+    pub fn source(&self, mount: &MountId) -> Option<LinkId> {
+        self.mounts.iter().find(|candidate| candidate.config().id == *mount)?.source()
+    }
+
+    /// In which packet of a rendition a byte lies: the frames of programme before that packet, and where the packet begins. A
+    /// boundary belongs to the packet that follows. `None` for what is not kept any more.
+    #[must_use]
+    pub fn packet_at(&self, rendition: RenditionId, at: BytePos) -> Option<(Frames, BytePos)> {
+        let index = self.indices.get(usize::from(rendition.0))?;
+        let packet = index.ending_from(at)?;
+        if packet.end == at {
+            return Some((packet.frames, at));
+        }
+        let length = u64::from(index.rendition().codec.frames_per_packet());
+        let before = Frames(packet.frames.0.checked_sub(length)?);
+        Some((before, index.beginning_at(before)?.0))
+    }
+
+    /// Where the packet of a rendition begins that follows so many frames of programme.
+    #[must_use]
+    pub fn packet_after(&self, rendition: RenditionId, frames: Frames) -> Option<BytePos> {
+        Some(self.indices.get(usize::from(rendition.0))?.beginning_at(frames)?.0)
     }
 
     /// Every mount's configuration.

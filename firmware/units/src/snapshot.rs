@@ -183,6 +183,121 @@ pub struct Incident {
     pub healed: Option<Instant>,
 }
 
+/// An incident as the log keeps it: an [`Incident`] in words that outlive a restart, when the box's clock begins anew.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct IncidentRecord {
+    /// What is known of it. Its instants are on the clock of the run that is named.
+    #[serde(flatten)]
+    pub incident: Incident,
+    /// Which run of `mainstay-air` saw it.
+    pub run: String,
+    /// Time of day at which it began.
+    #[serde(default)]
+    pub at: WallTime,
+    /// Somebody asked for it.
+    #[serde(default)]
+    pub drill: bool,
+    /// It is still under way.
+    pub open: bool,
+    /// From its beginning until everything was as before, in milliseconds; `None` while it is open, or where nobody saw its end.
+    #[serde(default)]
+    pub lasted_ms: Option<u64>,
+}
+
+/// What happens in a drill, as it happens.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "news", rename_all = "kebab-case")]
+pub enum DrillNews {
+    /// What is going to be done, and what it does to listeners; one line each.
+    Plan {
+        /// The lines.
+        lines: Vec<String>,
+    },
+    /// Something happened.
+    Told {
+        /// Milliseconds since the cut; `None` before it.
+        after_ms: Option<u64>,
+        /// What.
+        what: String,
+    },
+    /// Nothing new, but it goes on.
+    Going {
+        /// Milliseconds since the cut; `None` before it.
+        after_ms: Option<u64>,
+        /// What is being waited for.
+        what: String,
+        /// What the listener has heard up to now.
+        heard: Heard,
+    },
+    /// It is over.
+    Ended(DrillReport),
+}
+
+/// What came of a drill.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DrillReport {
+    /// The output.
+    pub output: String,
+    /// How long the cut lasted, in milliseconds: it ends with the connection that was cut.
+    pub cut_ms: u64,
+    /// What a listener heard, from before the cut to the end.
+    pub heard: Heard,
+    /// Sound that a player holds when it has listened for a while, in milliseconds: shorter pauses are not heard.
+    pub buffer_ms: u64,
+    /// The hand-over that came of it.
+    pub incident: Option<Incident>,
+    /// What is still to come: one line each.
+    pub open: Vec<String>,
+}
+
+impl DrillReport {
+    /// Whether a listener noticed nothing: every byte once and whole, the connection kept, no pause longer than his buffer.
+    #[must_use]
+    pub const fn unheard(&self) -> bool {
+        self.heard.whole() && self.heard.longest_pause_ms <= self.buffer_ms
+    }
+}
+
+/// What a listener connection of the box's own heard, counted from the positions of the bytes in the encoder's output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Heard {
+    /// Bytes of ours.
+    pub bytes: u64,
+    /// Bytes that never came.
+    pub lost_bytes: u64,
+    /// The sound in them, in milliseconds.
+    pub lost_ms: u64,
+    /// Bytes that came twice.
+    pub repeated_bytes: u64,
+    /// Packets that came in parts.
+    pub torn: u64,
+    /// Bytes that are not ours.
+    pub strange_bytes: u64,
+    /// Times the stream went over from one rendition to another.
+    pub changes: u64,
+    /// Times it jumped, or could not be followed.
+    pub jumps: u64,
+    /// Longest time without a byte, in milliseconds.
+    pub longest_pause_ms: u64,
+    /// Longest time without a byte before the cut, in milliseconds.
+    pub calm_pause_ms: u64,
+    /// The server ended the connection.
+    pub ended: bool,
+}
+
+impl Heard {
+    /// Whether every byte came once and whole, on a connection that was kept.
+    #[must_use]
+    pub const fn whole(&self) -> bool {
+        self.lost_bytes == 0
+            && self.repeated_bytes == 0
+            && self.torn == 0
+            && self.strange_bytes == 0
+            && self.jumps == 0
+            && !self.ended
+    }
+}
+
 /// Which of an output's two mounts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -381,6 +496,19 @@ pub enum Command {
     },
     /// The last ten minutes of delivery events, for `cargo xtask replay`.
     Events,
+    /// The hand-overs that are remembered, also from before a restart; oldest first.
+    Incidents,
+    /// Cuts an output's primary on purpose, and listens. Answered by [`Reply::Drill`] lines up to [`DrillNews::Ended`]; a
+    /// client that hangs up ends the cut.
+    Drill {
+        /// The output's name.
+        output: String,
+        /// How long the cut lasts at the most.
+        seconds: u64,
+        /// Also where listeners will notice.
+        #[serde(default)]
+        force: bool,
+    },
 }
 
 /// One line to a client.
@@ -404,6 +532,15 @@ pub enum Reply {
         /// What `cargo xtask replay` reads.
         recording: String,
     },
+    /// To `Incidents`.
+    Incidents {
+        /// Oldest first.
+        incidents: Vec<IncidentRecord>,
+        /// Why some may be missing; `None` when none are.
+        missing: Option<String>,
+    },
+    /// To `Drill`: one of several.
+    Drill(alloc::boxed::Box<DrillNews>),
     /// The request was refused and nothing changed.
     Refused {
         /// What was wrong and what would be right; may be several lines.
@@ -426,5 +563,23 @@ mod tests {
             serde_json::from_str::<Request>(r#"{"protocol":1,"command":"status"}"#).unwrap().command,
             Command::Status
         );
+        let drill = Command::Drill { output: "main".to_string(), seconds: 10, force: false };
+        let line = r#"{"protocol":1,"command":"drill","output":"main","seconds":10}"#;
+        assert_eq!(serde_json::from_str::<Request>(line).unwrap().command, drill);
+        let news =
+            Reply::Drill(alloc::boxed::Box::new(DrillNews::Told { after_ms: None, what: "x".to_string() }));
+        let line = serde_json::to_string(&news).unwrap();
+        assert_eq!(line, r#"{"reply":"drill","news":"told","after_ms":null,"what":"x"}"#);
+        assert_eq!(serde_json::from_str::<Reply>(&line).unwrap(), news);
+    }
+
+    #[test]
+    fn an_incident_of_an_older_version_is_still_understood() {
+        let line = r#"{"output":"main","began":5,"cause":"c","detected_ms":7,"cut":1400,"moved":"m","pause_ms":9,
+            "lost_ms":0,"healed":null,"run":"a","open":true}"#;
+        let record: IncidentRecord = serde_json::from_str(line).unwrap();
+        assert_eq!((record.at, record.drill, record.lasted_ms), (WallTime::Unknown, false, None));
+        let again = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<IncidentRecord>(&again).unwrap(), record);
     }
 }

@@ -135,6 +135,8 @@ impl Daemon {
             other @ (Reply::Done { .. }
             | Reply::Log { .. }
             | Reply::Events { .. }
+            | Reply::Incidents { .. }
+            | Reply::Drill(_)
             | Reply::Refused { .. }) => {
                 bail!("the box answered a request for its status with {other:?}")
             }

@@ -75,14 +75,17 @@ impl ListenReader {
             self.place = None;
         }
         self.unplaced.extend_from_slice(rest);
-        if self.unplaced.len() < NEEDLE {
+        if self.unplaced.len() < NEEDLES[0] {
             return;
         }
-        let needle = &self.unplaced[self.unplaced.len() - NEEDLE..];
-        let found = renditions.iter().find_map(|(id, backlog)| Some((*id, backlog.find(needle)?, *backlog)));
+        // What repeats itself, as coded silence does, is there more than once: more of it may not be.
+        let found = NEEDLES.iter().filter(|&&length| length <= self.unplaced.len()).find_map(|&length| {
+            let needle = &self.unplaced[self.unplaced.len() - length..];
+            renditions.iter().find_map(|(id, backlog)| Some((*id, backlog.find(needle)?, *backlog)))
+        });
         let Some((rendition, upto, backlog)) = found else {
             // Whatever it is, the newest of it may be the beginning of something of ours.
-            let most = self.unplaced.len().min(LONGEST_HEAD);
+            let most = self.unplaced.len().min(LONGEST_UNPLACED);
             self.unplaced.drain(..self.unplaced.len() - most);
             return;
         };
@@ -103,8 +106,10 @@ fn agreeing(backlog: &Backlog, at: BytePos, bytes: &[u8]) -> usize {
 }
 
 /// So many bytes in a row are ours or they are not; [`Backlog::find`] refuses what is there twice.
-const NEEDLE: usize = 128;
+const NEEDLES: [usize; 4] = [128, 1024, 8192, 65_536];
 const LONGEST_HEAD: usize = 16 * 1024;
+/// Some seconds of anything: what can be placed at last is placed from its beginning on.
+const LONGEST_UNPLACED: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -134,6 +139,25 @@ mod tests {
         assert_eq!(ends.last(), Some(&Piece { upto: BytePos(7000), ..*ends.last().unwrap() }));
         let second = ends.iter().find(|piece| piece.rendition == RenditionId(1)).unwrap();
         assert_eq!(second.from, BytePos(4000));
+    }
+
+    #[test]
+    fn what_repeats_itself_is_placed_once_it_differs() {
+        let mut backlog = Backlog::new(&rendition(320));
+        let beat: Vec<u8> = sound(3, 20_000);
+        let other = sound(777_777_777, 500);
+        // One beat follows the other, and only after the second comes something else.
+        let all = [beat.as_slice(), &beat, &other].concat();
+        backlog.push(&all);
+        let known = [(RenditionId(0), &backlog)];
+        let mut reader = ListenReader::new();
+        assert_eq!(reader.feed(b"HTTP/1.0 200 OK\r\n\r\n", &known), Some(Vec::new()));
+        let mut pieces = Vec::new();
+        for part in all[20_000..].chunks(700) {
+            pieces.extend(reader.feed(part, &known).unwrap());
+        }
+        assert_eq!(pieces.first().map(|piece| piece.from), Some(BytePos(20_000)));
+        assert_eq!(pieces.last().map(|piece| piece.upto), Some(BytePos(40_500)));
     }
 
     #[test]

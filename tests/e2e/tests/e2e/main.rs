@@ -7,6 +7,7 @@
 
 mod capture;
 mod codecs;
+mod drill;
 mod faults;
 mod peers;
 mod reload;
