@@ -17,6 +17,19 @@ pub(crate) fn wall() -> WallTime {
     if seconds < build_time() || !disciplined() { WallTime::Unknown } else { WallTime::Unix(seconds) }
 }
 
+/// How long until it is `then` seconds past midnight, by the machine's local time. `None` where that is not known.
+pub(crate) fn until(then: u32) -> Option<std::time::Duration> {
+    let seconds = libc::time_t::try_from(system_seconds()).ok()?;
+    #[expect(unsafe_code, reason = "the machine's time zone is the C library's business")]
+    // SAFETY: `local` is plain numbers and a pointer that is only read by the C library; both outlive the call.
+    let (known, local) = unsafe {
+        let mut local: libc::tm = std::mem::zeroed();
+        (!libc::localtime_r(&raw const seconds, &raw mut local).is_null(), local)
+    };
+    let now = u32::try_from(local.tm_hour * 3600 + local.tm_min * 60 + local.tm_sec.min(59)).ok()?;
+    known.then(|| crate::orders::wait(now, then))
+}
+
 /// The system clock as it stands, right or wrong.
 pub(crate) fn system_seconds() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "this is the edge that reads the clock")]

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use delivery::config::MountId;
-use delivery::event::{Answer, Failure, Question, RenditionId, Telling, Tls, Transition, UplinkId};
+use delivery::event::{Answer, Failure, Order, Question, RenditionId, Telling, Tls, Transition, UplinkId};
 use delivery::recording::{Recorder, Recording};
 use delivery::wire::{AnswerReader, ListenReader, Piece};
 use delivery::{Backlog, Config, Delivery, Input, LinkId, Output};
@@ -193,6 +193,11 @@ impl Driver {
 
     pub(crate) fn report(&self) -> Vec<OutputReport> {
         self.0.state.borrow().core.report()
+    }
+
+    /// Whether an order can be carried out now; why not, if not.
+    pub(crate) fn may(&self, order: &Order) -> Result<(), String> {
+        self.0.state.borrow().core.may(order)
     }
 
     pub(crate) fn uplinks(&self) -> Vec<UplinkReport> {

@@ -10,6 +10,7 @@ mod encoders;
 mod incidents;
 mod link;
 mod log;
+mod orders;
 mod report;
 mod saved_time;
 mod socket;

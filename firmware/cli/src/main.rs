@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use units::snapshot::{Command, PROTOCOL, Reply, SOCKET, Snapshot};
+use units::snapshot::{Command, PROTOCOL, Reply, SOCKET, Snapshot, Wanted};
 
 use line::{Line, clean, clean_json};
 use socket::Socket;
@@ -61,6 +61,14 @@ enum Verb {
         #[arg(long, default_value_t = 50)]
         lines: u32,
     },
+    /// Moves an output's listeners to its fallback and leaves them there, for maintenance of what the primary goes through.
+    Leave(Order),
+    /// Brings an output's listeners back to its primary.
+    Return(Order),
+    /// Goes live on an output that is on air only while it is taken, over the programme that is on.
+    Take(Order),
+    /// Hands a taken output back to what the server falls back to.
+    Release(Order),
     /// Shows the hand-overs that are remembered, also from before a restart; the newest last.
     Incidents {
         /// As JSON, for programs.
@@ -83,6 +91,21 @@ enum Verb {
     },
     /// Writes the recording of the last ten minutes to standard output, for `cargo xtask replay`.
     Events,
+}
+
+#[derive(Debug, clap::Args)]
+struct Order {
+    /// The output.
+    output: String,
+    /// At this time of day (the box's local time) instead of now.
+    #[arg(long, value_name = "HH:MM:SS")]
+    at: Option<String>,
+}
+
+impl Order {
+    fn command(&self, wanted: Wanted) -> Command {
+        Command::Order { wanted, output: self.output.clone(), at: self.at.clone() }
+    }
 }
 
 /// How it ended, if not well.
@@ -149,6 +172,10 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
         }
         Verb::Status { json, watch: true } => watch(&arguments.socket, *json),
         Verb::Title { text } => done(ask(Command::Title { text: text.clone() })?.reply()?),
+        Verb::Leave(order) => done(ask(order.command(Wanted::Leave))?.reply()?),
+        Verb::Return(order) => done(ask(order.command(Wanted::Return))?.reply()?),
+        Verb::Take(order) => done(ask(order.command(Wanted::Take))?.reply()?),
+        Verb::Release(order) => done(ask(order.command(Wanted::Release))?.reply()?),
         Verb::Reload => done(ask(Command::Reload)?.reply()?),
         Verb::Log { lines } => {
             let reply = ask(Command::Log { lines: *lines })?.reply()?;

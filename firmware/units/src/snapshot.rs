@@ -482,6 +482,16 @@ pub enum Command {
         /// The text, UTF-8.
         text: String,
     },
+    /// Moves an output's listeners, now or later today.
+    Order {
+        /// What is wanted.
+        wanted: Wanted,
+        /// The output.
+        output: String,
+        /// The next `hh:mm:ss` of the box's local time; at once without.
+        #[serde(default)]
+        at: Option<String>,
+    },
     /// Reads the settings again.
     Reload,
     /// Reads a settings file and says what a reload from it would interrupt; changes nothing.
@@ -509,6 +519,20 @@ pub enum Command {
         #[serde(default)]
         force: bool,
     },
+}
+
+/// What may be wanted of an output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wanted {
+    /// Its listeners on the fallback, until they are brought back.
+    Leave,
+    /// Its listeners on the primary.
+    Return,
+    /// On air, over somebody else's programme.
+    Take,
+    /// Off air again, and the other programme back.
+    Release,
 }
 
 /// One line to a client.
