@@ -15,6 +15,7 @@ use units::snapshot::{Command, DrillNews, PROTOCOL, Reply, Request};
 
 use crate::drill::Order;
 use crate::station::Station;
+use crate::survey::survey;
 
 /// Opens the socket. A dead one in the way is removed; a living one is left, and is an error.
 pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
@@ -59,7 +60,7 @@ pub(crate) async fn serve(listener: UnixListener, station: Rc<Station>) {
     }
 }
 
-async fn client(stream: UnixStream, station: &Station) -> io::Result<()> {
+async fn client(stream: UnixStream, station: &Rc<Station>) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read);
     loop {
@@ -98,6 +99,13 @@ async fn client(stream: UnixStream, station: &Station) -> io::Result<()> {
         if let Command::Drill { output, seconds, force } = request.command {
             let order = Order { output, cut: Duration::from_secs(seconds), force };
             drill(&mut lines, &mut write, station, order).await?;
+            continue;
+        }
+        if let Command::Survey(order) = request.command {
+            let mut replies = survey(station, order);
+            while let Some(reply) = replies.recv().await {
+                say(&mut write, &reply).await?;
+            }
             continue;
         }
         let reply = station.answer(request.command).await;

@@ -99,8 +99,9 @@ impl Driver {
         }
         state.inputs = inputs;
         let wakeup = state.core.wakeup();
-        if let (Some(wakeup), Some(armed)) = (wakeup, state.armed)
-            && wakeup < armed
+        // With nothing armed (no mounts until now) any time is earlier.
+        if let Some(wakeup) = wakeup
+            && state.armed.is_none_or(|armed| wakeup < armed)
         {
             self.0.earlier.notify_one();
         }
@@ -198,6 +199,11 @@ impl Driver {
     /// Whether an order can be carried out now; why not, if not.
     pub(crate) fn may(&self, order: &Order) -> Result<(), String> {
         self.0.state.borrow().core.may(order)
+    }
+
+    /// The edge of uplinks, for sockets beside the core's.
+    pub(crate) fn edge(&self) -> Uplinks {
+        self.0.state.borrow().uplinks.clone()
     }
 
     pub(crate) fn uplinks(&self) -> Vec<UplinkReport> {

@@ -205,7 +205,7 @@ pub(crate) async fn hear(
     }
 }
 
-async fn send(wire: &mut Wire, request: &[u8]) -> Result<Rc<TcpStream>, Failure> {
+pub(crate) async fn send(wire: &mut Wire, request: &[u8]) -> Result<Rc<TcpStream>, Failure> {
     let stream = Rc::clone(&wire.stream);
     wire.send_head(request).map_err(|error| io_failure(&error))?;
     while !wire.flush().map_err(|error| io_failure(&error))? {
@@ -216,7 +216,11 @@ async fn send(wire: &mut Wire, request: &[u8]) -> Result<Rc<TcpStream>, Failure>
 
 const LAST_WORD: Duration = Duration::from_millis(5);
 
-async fn connect(driver: &Driver, source: Option<(LinkId, Duration)>, way: Way) -> Result<Wire, Failure> {
+pub(crate) async fn connect(
+    driver: &Driver,
+    source: Option<(LinkId, Duration)>,
+    way: Way,
+) -> Result<Wire, Failure> {
     let Way { uplinks, uplink, address, tls } = way;
     let stream = open(address, &uplinks, uplink).await.map_err(|error| io_failure(&error))?;
     if let Some((link, kept)) = source {

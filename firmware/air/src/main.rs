@@ -16,6 +16,7 @@ mod saved_time;
 mod socket;
 mod sound;
 mod station;
+mod survey;
 mod titles;
 mod tls;
 mod uplink;
@@ -203,7 +204,9 @@ fn check(config: &Path) -> anyhow::Result<()> {
         | Reply::Log { .. }
         | Reply::Events { .. }
         | Reply::Incidents { .. }
-        | Reply::Drill(_) => {
+        | Reply::Drill(_)
+        | Reply::Surveying { .. }
+        | Reply::Surveyed(_) => {
             anyhow::bail!("the running box answered something else")
         }
     }

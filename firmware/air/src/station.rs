@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use delivery::Config;
+use delivery::config::MountConfig;
 use settings::Settings;
 use tokio::sync::mpsc;
 use units::snapshot::{Command, DrillNews, DrillReport, Reply};
@@ -16,6 +17,7 @@ use crate::drill;
 use crate::driver::Driver;
 use crate::incidents::Incidents;
 use crate::log::Log;
+use crate::orders;
 use crate::report::{Fixed, snapshot};
 use crate::sound::Sound;
 use crate::titles;
@@ -31,6 +33,10 @@ pub(crate) struct Station {
     incidents: Incidents,
     fixed: Fixed,
     seed: u64,
+    /// The output that a survey keeps off its mounts.
+    off_air: RefCell<Option<String>>,
+    /// Surveys are made one at a time.
+    pub(crate) surveying: tokio::sync::Mutex<()>,
     /// Reloads come one after the other.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -49,7 +55,21 @@ impl Station {
         let fixed = Fixed { started: crate::clock::now() };
         let (settings, reloading) = (RefCell::new(settings), tokio::sync::Mutex::new(()));
         let incidents = Incidents::new(seed);
-        let station = Self { path, settings, sound, driver, titles, log, incidents, fixed, seed, reloading };
+        let (off_air, surveying) = (RefCell::new(None), tokio::sync::Mutex::new(()));
+        let station = Self {
+            path,
+            settings,
+            sound,
+            driver,
+            titles,
+            log,
+            incidents,
+            fixed,
+            seed,
+            off_air,
+            surveying,
+            reloading,
+        };
         let settings = station.settings.borrow().clone();
         let keeping = station.incidents.clone().keep(station.driver.clone(), settings.control.state.clone());
         tokio::task::spawn_local(keeping);
@@ -60,6 +80,22 @@ impl Station {
         station.retitle(&settings);
         station.sound.input(settings.input).await?;
         Ok(Rc::new(station))
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings.borrow().clone()
+    }
+
+    pub(crate) fn driver(&self) -> Driver {
+        self.driver.clone()
+    }
+
+    /// Takes an output off its mounts for as long as the result lives. One at a time.
+    pub(crate) fn off_air(station: &Rc<Self>, output: &str) -> OffAir {
+        tracing::info!(output, "off its mounts, for a survey");
+        station.off_air.replace(Some(output.to_string()));
+        station.driver.configure(station.delivery_config(&station.settings.borrow()));
+        OffAir(Rc::clone(station))
     }
 
     /// Answers one request; those that are answered again and again are the socket's business.
@@ -87,6 +123,7 @@ impl Station {
                 Err(error) => Reply::Refused { why: format!("{error:#}") },
             },
             Command::Log { lines } => Reply::Log { lines: self.log.newest(lines as usize) },
+            Command::Survey(_) => Reply::Refused { why: "surveys are answered by the socket".to_string() },
             Command::Events => match serde_json::to_string(&self.driver.recording()) {
                 Ok(recording) => Reply::Events { recording },
                 Err(error) => Reply::Refused { why: format!("the recording cannot be written: {error}") },
@@ -146,14 +183,27 @@ impl Station {
     }
 
     fn delivery_config(&self, settings: &Settings) -> Config {
+        let off_air = self.off_air.borrow();
+        let off = |mount: &MountConfig| off_air.as_ref() == Some(&mount.id.output);
         Config {
             // The number tells this box's sources from another's, also of the same station.
             agent: format!(concat!("Mainstay/", env!("CARGO_PKG_VERSION"), " ({:08x})"), self.seed as u32),
             seed: self.seed,
-            mounts: settings.mounts.clone(),
+            mounts: settings.mounts.iter().filter(|mount| !off(mount)).cloned().collect(),
             uplinks: settings.uplinks.clone(),
             outputs: settings.outputs.clone(),
         }
+    }
+}
+
+/// An output is off its mounts until this is dropped.
+pub(crate) struct OffAir(Rc<Station>);
+
+impl Drop for OffAir {
+    fn drop(&mut self) {
+        let output = self.0.off_air.take();
+        self.0.driver.configure(self.0.delivery_config(&self.0.settings.borrow()));
+        tracing::info!(output, "back on its mounts");
     }
 }
 

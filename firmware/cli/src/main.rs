@@ -10,6 +10,7 @@ mod incidents;
 mod line;
 mod meters;
 mod socket;
+mod survey;
 mod table;
 mod terminal;
 mod uplinks;
@@ -89,6 +90,8 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Finds out what a streaming server is and lets a source do, and prints the settings for it.
+    Survey(survey::Wishes),
     /// Writes the recording of the last ten minutes to standard output, for `cargo xtask replay`.
     Events,
 }
@@ -187,6 +190,7 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
             let command = Command::Drill { output: output.clone(), seconds: *seconds, force: *force };
             drill::drill(&arguments.socket, command, *json)
         }
+        Verb::Survey(wishes) => survey::run(&arguments.socket, wishes),
         Verb::Events => {
             let reply = ask(Command::Events)?.reply()?;
             let Reply::Events { recording } = reply else { return Err(unexpected(reply)) };
@@ -262,7 +266,9 @@ fn unexpected(reply: Reply) -> Ending {
         | Reply::Log { .. }
         | Reply::Events { .. }
         | Reply::Incidents { .. }
-        | Reply::Drill(_) => Ending::Refused(
+        | Reply::Drill(_)
+        | Reply::Surveying { .. }
+        | Reply::Surveyed(_) => Ending::Refused(
             "mainstay-air answered another question than was asked: install mainstay and mainstay-air from one release"
                 .into(),
         ),

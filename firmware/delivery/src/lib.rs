@@ -22,6 +22,7 @@ mod pair;
 pub mod profile;
 mod proof;
 pub mod recording;
+pub mod survey;
 mod take;
 #[cfg(test)]
 mod testing;

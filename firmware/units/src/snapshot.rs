@@ -519,6 +519,8 @@ pub enum Command {
         #[serde(default)]
         force: bool,
     },
+    /// Finds out what a server is. Answered by [`Reply::Surveying`] lines and one [`Reply::Surveyed`] (or `Refused`).
+    Survey(SurveyOrder),
 }
 
 /// What may be wanted of an output.
@@ -533,6 +535,71 @@ pub enum Wanted {
     Take,
     /// Off air again, and the other programme back.
     Release,
+}
+
+/// What is to be surveyed, and how far it may go.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SurveyOrder {
+    /// An output of the settings, or the address of a mount.
+    pub target: String,
+    /// With an address: the path of its fallback mount.
+    pub fallback: Option<String>,
+    /// With an address: the source user, if it is not `source`.
+    pub user: Option<String>,
+    /// With an address: the source password. It goes over the local socket as it is, and nowhere else.
+    #[serde(serialize_with = "revealed")]
+    pub password: Option<crate::Secret>,
+    /// With an address: bitrate of what the mount will carry, in kbit/s.
+    pub kbit: Option<u32>,
+    /// The uplink to use, by its name; else the first that works.
+    pub uplink: Option<String>,
+    /// Open no source: only read pages.
+    pub careful: bool,
+    /// Wait until the server drops a silent source, up to two minutes.
+    pub slow: bool,
+    /// An output of the settings may leave its mounts for the time of the survey, if nobody listens.
+    pub off_air: bool,
+}
+
+fn revealed<S: serde::Serializer>(secret: &Option<crate::Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(crate::Secret::reveal).serialize(serializer)
+}
+
+/// What a survey found.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SurveyReport {
+    /// As the server names itself; empty if it does not.
+    pub server: String,
+    /// Its kind: `icecast-2.4`, `icecast-2.5`, `icecast-kh`, `harbor`, `shoutcast-1`, `generic`.
+    pub kind: String,
+    /// One fact each.
+    pub findings: Vec<SurveyFinding>,
+    /// Lines for the settings file.
+    pub settings: Vec<String>,
+    /// What to change on the server, as lines for its configuration.
+    pub headend: Vec<String>,
+}
+
+/// One fact.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SurveyFinding {
+    /// What it means for the box.
+    pub sight: SurveySight,
+    /// In a sentence.
+    pub text: String,
+}
+
+/// What a fact means for the box.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SurveySight {
+    /// As it should be.
+    Good,
+    /// Something to change.
+    Bad,
+    /// Neither, or not known.
+    Note,
 }
 
 /// One line to a client.
@@ -565,6 +632,13 @@ pub enum Reply {
     },
     /// To `Drill`: one of several.
     Drill(alloc::boxed::Box<DrillNews>),
+    /// To `Survey`, again and again until it is over: what is being looked at.
+    Surveying {
+        /// In a few words.
+        what: String,
+    },
+    /// To `Survey`, at its end.
+    Surveyed(SurveyReport),
     /// The request was refused and nothing changed.
     Refused {
         /// What was wrong and what would be right; may be several lines.

@@ -137,6 +137,8 @@ impl Daemon {
             | Reply::Events { .. }
             | Reply::Incidents { .. }
             | Reply::Drill(_)
+            | Reply::Surveying { .. }
+            | Reply::Surveyed(_)
             | Reply::Refused { .. }) => {
                 bail!("the box answered a request for its status with {other:?}")
             }

@@ -78,6 +78,8 @@ impl AnswerReader {
                 match if status == 200 { status_entry(&text, path) } else { None } {
                     None => Answer::NoStatus { status },
                     Some(None) => Answer::NotListed,
+                    // Icecast 2.4 lists a mount that only its fallback feeds, without a start.
+                    Some(Some(entry)) if entry.started.is_none() => Answer::NotListed,
                     Some(Some(entry)) => {
                         let date = response
                             .headers

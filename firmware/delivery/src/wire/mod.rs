@@ -13,4 +13,5 @@ mod status;
 pub use answer::AnswerReader;
 pub use listen::{ListenReader, Piece};
 pub use reply::ReplyReader;
+pub(crate) use reply::plain;
 pub use status::{Entry, status_entry};

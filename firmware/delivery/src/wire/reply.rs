@@ -147,7 +147,7 @@ fn verdict(status: u16, body: &str) -> Verdict {
 }
 
 /// Foreign text, cut and without control characters.
-pub(super) fn plain(text: &str, most: usize) -> String {
+pub(crate) fn plain(text: &str, most: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(most).collect::<String>().trim().to_string()
 }
 

@@ -13,5 +13,6 @@ mod peers;
 mod reload;
 mod secrets;
 mod stage;
+mod survey;
 mod titles;
 mod tls;

@@ -15,12 +15,12 @@ use units::snapshot::Role;
 use crate::stage::{SOON, metronome};
 
 /// An authority of our own: its certificate as a file, and a server's certificate and key that it signed, as another.
-struct Authority {
-    certificate: PathBuf,
-    server: PathBuf,
+pub(crate) struct Authority {
+    pub(crate) certificate: PathBuf,
+    pub(crate) server: PathBuf,
 }
 
-fn authority(folder: &Path, name: &str) -> Result<Authority> {
+pub(crate) fn authority(folder: &Path, name: &str) -> Result<Authority> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
