@@ -19,8 +19,8 @@ use units::{BytePos, Frames, Instant, Rendition};
 
 use crate::clock;
 use crate::link::{self, Source, Way};
-use crate::uplink::Uplinks;
 use crate::tls::{Judge, Opening};
+use crate::uplink::Uplinks;
 use crate::wire::io_failure;
 
 /// A handle to the one driver; cheap to clone, for one thread only.
@@ -185,10 +185,8 @@ impl Driver {
         renditions: &[RenditionId],
     ) -> Option<Vec<Piece>> {
         let state = self.0.state.borrow();
-        let known: Vec<_> = renditions
-            .iter()
-            .filter_map(|&id| Some((id, state.backlogs.get(usize::from(id.0))?)))
-            .collect();
+        let known: Vec<_> =
+            renditions.iter().filter_map(|&id| Some((id, state.backlogs.get(usize::from(id.0))?))).collect();
         reader.feed(bytes, &known)
     }
 

@@ -101,7 +101,9 @@ impl Encoders {
             }
         }
         if let Some(lane) = &mut self.inline {
-            lane.encode(pcm, &mut |rendition, bytes, frames, entry| self.driver.packet(rendition, bytes, frames, entry));
+            lane.encode(pcm, &mut |rendition, bytes, frames, entry| {
+                self.driver.packet(rendition, bytes, frames, entry)
+            });
         }
     }
 

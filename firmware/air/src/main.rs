@@ -40,9 +40,9 @@ use units::snapshot::{Command, PROTOCOL, Reply, Request};
 use crate::driver::Driver;
 use crate::encoders::Packet;
 use crate::sound::Sound;
-use crate::uplink::Uplinks;
 use crate::station::Station;
 use crate::tls::Judge;
+use crate::uplink::Uplinks;
 
 /// Puts the line-in on air, as the settings say.
 #[derive(Parser)]

@@ -111,4 +111,3 @@ pub(crate) fn reset_on_close(stream: &TcpStream) {
     // Failure leaves an ordinary close.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
-

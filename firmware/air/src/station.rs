@@ -113,7 +113,9 @@ impl Station {
                 Ok(()) => Reply::Done { changes: vec![format!("title: {text}")] },
                 Err(_) => Reply::Refused { why: "the title task is gone; restart mainstay-air".to_string() },
             },
-            Command::Order { wanted, output, at } => orders::order(&self.driver, wanted, output, at.as_deref()),
+            Command::Order { wanted, output, at } => {
+                orders::order(&self.driver, wanted, output, at.as_deref())
+            }
             Command::Reload => match self.reload().await {
                 Ok(changes) => Reply::Done { changes },
                 Err(error) => Reply::Refused { why: format!("{error:#}") },

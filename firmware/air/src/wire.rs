@@ -135,8 +135,7 @@ impl Wire {
         let mut waits = if due && info.is_fresh() { 4 } else { 0 };
         while queued > 0 && waits > 0 {
             socket::doze(WORTH_WAITING / 4);
-            (info, queued) =
-                (socket::TcpInfo::of(&self.stream), socket::unacknowledged(&self.stream));
+            (info, queued) = (socket::TcpInfo::of(&self.stream), socket::unacknowledged(&self.stream));
             waits -= 1;
         }
         (self.acked(), info.sight(queued))

@@ -101,9 +101,7 @@ impl Delivery {
                 (*link, Event::Wrote { bytes: *bytes, acked: *acked, blocked: *blocked })
             }
             Input::Writable { link } => (*link, Event::Writable),
-            Input::Measured { link, acked, path } => {
-                (*link, Event::Measured { acked: *acked, path: *path })
-            }
+            Input::Measured { link, acked, path } => (*link, Event::Measured { acked: *acked, path: *path }),
             Input::Heard { link, rendition, from: _, upto } => {
                 (*link, Event::Heard { rendition: *rendition, upto: *upto })
             }
@@ -245,7 +243,10 @@ impl Delivery {
 
     fn on_ground(&mut self, now: Instant, act: impl FnOnce(&mut Ground<'_>)) {
         let mut sights = Vec::new();
+        let up: Vec<UplinkId> =
+            self.uplinks.ids().filter(|&id| matches!(self.uplinks.state(id), Some(State::Up))).collect();
         let mut ground = Ground {
+            up: &up,
             sights: &mut sights,
             now,
             mounts: &mut self.mounts,
@@ -288,7 +289,9 @@ impl Delivery {
             return Err(if known && matches!(order, Order::Take { .. } | Order::Release { .. }) {
                 format!("output {output} is always on air; write on_air = \"taken\" for one that is taken")
             } else if known {
-                format!("output {output} has no proven hand-over: its mounts are on their own; run `mainstay survey {output}`")
+                format!(
+                    "output {output} has no proven hand-over: its mounts are on their own; run `mainstay survey {output}`"
+                )
             } else {
                 format!("there is no output {output}; `mainstay status` shows all")
             });

@@ -348,7 +348,11 @@ mod tests {
             now += Duration::from_secs(1);
             let rendition = crate::RenditionId(0);
             let frames = units::Frames(second * 48_000);
-            feed(&mut core, now, Input::Produced { rendition, end: BytePos(second * 40_000), frames, entry: true });
+            feed(
+                &mut core,
+                now,
+                Input::Produced { rendition, end: BytePos(second * 40_000), frames, entry: true },
+            );
             feed(&mut core, now, Input::Tick);
         }
         let recording = recorder.export();

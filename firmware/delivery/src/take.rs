@@ -152,7 +152,7 @@ impl Take {
                 let Some(sight) = sight else { return self.released(ground) };
                 let done = sight.held && !sight.owes;
                 let next = now + LOOK;
-                self.phase = Phase::Leaving { began, quiet: quiet.or(done.then_some(now)), next };
+                self.phase = Phase::Leaving { began, quiet: quiet.or_else(|| done.then_some(now)), next };
                 match (done, quiet) {
                     (true, None) => {}
                     (true, Some(since)) if now.since(since) >= QUIET => self.released(ground),

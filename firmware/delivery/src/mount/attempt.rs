@@ -196,14 +196,8 @@ impl Mount {
         self.totals.accepted = self.totals.accepted.saturating_add(1);
         self.good = Some(address);
         self.in_use_since = None;
-        self.state = State::Streaming(Box::new(Stream::new(
-            link,
-            address,
-            deadline - GREET,
-            step.now,
-            feed,
-            greeted,
-        )));
+        self.state =
+            State::Streaming(Box::new(Stream::new(link, address, deadline - GREET, step.now, feed, greeted)));
         let why = if greeted {
             "the server took the source"
         } else {

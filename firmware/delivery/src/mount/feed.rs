@@ -76,7 +76,11 @@ struct Span {
 pub(super) enum Next {
     Nothing,
     Filler(u32),
-    Bytes { rendition: RenditionId, from: BytePos, to: BytePos },
+    Bytes {
+        rendition: RenditionId,
+        from: BytePos,
+        to: BytePos,
+    },
     /// The packet that the body is in cannot be completed any more: its bytes are gone.
     Torn,
 }
@@ -187,6 +191,13 @@ impl Feed {
         self.gate = u64::MAX;
     }
 
+    /// Lets one more byte through the gate, unless it would complete a block: it keeps the source alive.
+    pub(super) fn nudge(&mut self, block: u64) {
+        if self.gate < u64::MAX && self.gate % block < block - 1 {
+            self.gate += 1;
+        }
+    }
+
     /// One more byte of filler on a held connection.
     pub(super) fn add_filler(&mut self) {
         self.filler = self.filler.max(1);
@@ -271,7 +282,11 @@ impl Feed {
         }
         let to = change.map_or_else(|| lent.live(), |(at, _)| at);
         let to = to.min(self.cursor + room).min(self.cursor + self.pace.allows(around.now));
-        if self.cursor < to { Next::Bytes { rendition: lender, from: self.cursor, to } } else { Next::Nothing }
+        if self.cursor < to {
+            Next::Bytes { rendition: lender, from: self.cursor, to }
+        } else {
+            Next::Nothing
+        }
     }
 
     fn next_own(&mut self, around: &Surroundings<'_>, room: u64, skipped: &mut u64) -> Next {

@@ -9,8 +9,8 @@ use super::feed::{Cut, Start};
 use super::stream::Stream;
 use super::{Event, Mount, Remains, State, Step};
 use crate::backoff::Cause;
-use crate::index::Index;
 use crate::event::{Failure, LinkId, Output, PathSight, RenditionId, UplinkId};
+use crate::index::Index;
 use units::BytePos;
 use units::snapshot::MountState;
 
@@ -265,6 +265,15 @@ impl Mount {
     pub(crate) fn open_gate(&mut self, step: &mut Step<'_>) {
         if let Some(stream) = self.streaming_mut() {
             stream.feed.open_gate();
+        }
+        self.produced(step);
+    }
+
+    /// One byte of what goes on behind a closed gate: it keeps a source alive that waits for its listeners.
+    pub(crate) fn nudge(&mut self, step: &mut Step<'_>) {
+        let block = self.profile().block.unwrap_or(1);
+        if let Some(stream) = self.streaming_mut() {
+            stream.feed.nudge(block);
         }
         self.produced(step);
     }

@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
-use units::{BytePos, Instant};
 use units::snapshot::MountReport;
+use units::{BytePos, Instant};
 
 use self::feed::Start;
 use self::shown::Shown;

@@ -6,8 +6,8 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use units::snapshot::{MountReport, MountState};
 use units::Instant;
+use units::snapshot::{MountReport, MountState};
 
 use super::feed::{Cut, Feed, Next, Surroundings};
 use super::{Event, Mount, State, Step, Totals};
@@ -347,7 +347,9 @@ impl Mount {
                 }
                 let held = stream.feed.is_held();
                 let (to, why) = match (held, verified) {
-                    (true, _) => (MountState::Held, "the mount is held: connected, and ready when it is needed"),
+                    (true, _) => {
+                        (MountState::Held, "the mount is held: connected, and ready when it is needed")
+                    }
                     (false, true) => (MountState::Verified, "the server acknowledges bytes"),
                     (false, false) => (MountState::Live, "the server acknowledges bytes"),
                 };

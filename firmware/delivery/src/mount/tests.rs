@@ -44,7 +44,12 @@ impl Bench {
         self.packets += 1;
         self.now += Duration::from_millis(24);
         let frames = Frames(self.packets * 1152);
-        self.feed(Input::Produced { rendition: RenditionId(0), end: BytePos(self.packets * 960), frames, entry: true })
+        self.feed(Input::Produced {
+            rendition: RenditionId(0),
+            end: BytePos(self.packets * 960),
+            frames,
+            entry: true,
+        })
     }
 
     fn state(&self) -> MountState {

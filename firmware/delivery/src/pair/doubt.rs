@@ -34,6 +34,8 @@ pub(super) struct Doubt {
     on: Option<LinkId>,
     /// Since when the fallback is there to go on with.
     ready: Option<Instant>,
+    /// Whether checks of the primary's uplink are answered, and since when they are again.
+    answering: Answering,
     /// Nothing is wrong: somebody wants the listeners on the fallback.
     planned: Option<Planned>,
     /// The fallback carried the listeners until just now, and rests at a block's end.
@@ -41,6 +43,17 @@ pub(super) struct Doubt {
     /// What the path's round trip adds to every wait.
     grace: Duration,
     pub next: Instant,
+}
+
+/// What checks say of the primary's uplink during a doubt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+enum Answering {
+    /// They were never in doubt, or there are none.
+    AsBefore,
+    /// They are not answered.
+    No,
+    /// They are answered again, since then.
+    Again(Instant),
 }
 
 /// A move that is wanted.
@@ -84,6 +97,7 @@ impl Pair {
         }
         self.phase = Phase::Doubt(Doubt {
             planned: None,
+            answering: Answering::AsBefore,
             resting,
             cause: format!("{cause}{why}"),
             good,
@@ -137,6 +151,23 @@ impl Pair {
             ground.with(place, Mount::measure);
         }
         ground.with(spare, Mount::measure);
+
+        if let Some(way) = ground.mounts[place].uplink() {
+            doubt.answering = match (ground.up.contains(&way), doubt.answering) {
+                (false, _) => Answering::No,
+                (true, Answering::No) => Answering::Again(now),
+                (true, as_it_was) => as_it_was,
+            };
+        }
+        // What waits for its listeners must not be taken for dead by the server.
+        if now >= self.fill_at {
+            self.fill_at = now + super::FILL_EVERY;
+            let keep = if doubt.on.is_some() { Mount::nudge } else { Mount::fill };
+            ground.with(spare, keep);
+            if ground.mounts[spare].is_writing() {
+                return;
+            }
+        }
 
         let other = ground.mounts[spare].uplink();
         let way = if ground.is_usable(other) { other } else { ground.spare(primary_way(ground, place)) };
@@ -205,6 +236,13 @@ impl Pair {
         if alive.is_some() && late && now.since(ready) < RETRY {
             return;
         }
+        // A path whose checks are answered again may carry the old connection's next retry.
+        if let Answering::Again(since) = doubt.answering
+            && alive.is_some()
+            && now.since(since) < RETRY
+        {
+            return;
+        }
         self.decide(ground, known, waited, &sight);
     }
 
@@ -243,7 +281,8 @@ impl Pair {
             // The figure may be seconds old, and never ahead of what was written.
             Holder::Named(read) => {
                 let rate = ground.mounts[self.primary].config().rendition.bitrate.bytes_per_second();
-                read <= sight.written && sight.written - read <= rate * STALE.as_secs() + known.cut.min(131_072)
+                read <= sight.written
+                    && sight.written - read <= rate * STALE.as_secs() + known.cut.min(131_072)
             }
             Holder::Unknown => false,
             Holder::Foreign | Holder::Nobody => false,
@@ -423,7 +462,8 @@ fn known_end(mount: &Mount, sight: &Sight, doubt: &Doubt, block: u64, now: Insta
     let unread = if sight.reset && doubt.look.holder == Holder::Nobody { sight.last_bytes } else { 0 };
     let acked = floor(sight.acked.min(sight.written - unread.min(sight.written)));
     let most = floor(sight.written);
-    let heard = doubt.look.heard.and_then(|heard| Some((mount.body_of(heard.rendition, heard.upto)?, heard.at)));
+    let heard =
+        doubt.look.heard.and_then(|heard| Some((mount.body_of(heard.rendition, heard.upto)?, heard.at)));
     match heard {
         // Whole blocks only: anything else is not this mount's.
         Some((body, at)) if body % block == 0 && (acked..=most).contains(&body) => {
@@ -451,7 +491,7 @@ fn grace(sight: &Sight, learned: Duration) -> Duration {
     (rtt * 2).saturating_sub(SHORT).max(learned).min(LONGEST_GRACE)
 }
 
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(130);
 /// A round trip of 30 ms is within the waits themselves.
 const SHORT: Duration = Duration::from_millis(60);
 const LONGEST_GRACE: Duration = Duration::from_secs(3);
@@ -465,7 +505,7 @@ const ANSWERED: Duration = Duration::from_millis(600);
 /// The kernel's retries come once a second where their timer is capped.
 const RETRY: Duration = Duration::from_millis(1300);
 const PACE: Duration = Duration::from_millis(50);
-const DRAINED: Duration = Duration::from_millis(60);
+const DRAINED: Duration = Duration::from_millis(40);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const EVICT_PATIENCE: Duration = Duration::from_secs(2);
 /// A figure of the server is at most so old.

@@ -45,6 +45,8 @@ pub(crate) struct Ground<'a> {
     pub next_link: &'a mut u32,
     /// What is seen of the uplinks on the way.
     pub sights: &'a mut Vec<(UplinkId, SocketAddr, Sight)>,
+    /// Those of them that are known to work.
+    pub up: &'a [UplinkId],
     /// How many uplinks are set.
     pub uplinks: usize,
     /// Usable uplinks, best first; without any configured, one way that nothing is bound to.
@@ -244,7 +246,9 @@ impl Pair {
             (
                 Order::Leave { .. } | Order::GiveBack { .. },
                 Phase::Doubt(_) | Phase::Moving(_) | Phase::Return(_),
-            ) => Err(format!("the listeners of {name} are being moved this very moment; ask again in a second")),
+            ) => Err(format!(
+                "the listeners of {name} are being moved this very moment; ask again in a second"
+            )),
             (Order::Take { .. } | Order::Release { .. }, _) => {
                 Err(format!("{name} is always on air; write on_air = \"taken\" for one that is taken"))
             }
@@ -428,7 +432,10 @@ impl Pair {
         }
         if !ground.is_usable(ground.mounts[self.primary].uplink()) {
             self.begin_doubt(ground, "its uplink is gone");
-        } else if sight.owes && !sight.path.zero_window && ground.now.since(sight.progress) >= doubt::look_after(&sight, self.learned) {
+        } else if sight.owes
+            && !sight.path.zero_window
+            && ground.now.since(sight.progress) >= doubt::look_after(&sight, self.learned)
+        {
             self.begin_doubt(ground, "no byte is acknowledged");
         }
     }

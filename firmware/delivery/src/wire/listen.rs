@@ -117,7 +117,9 @@ mod tests {
     use crate::testing::rendition;
 
     fn sound(seed: u32, length: u32) -> Vec<u8> {
-        (0..length).map(|n| (n.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13) as u8 ^ (n >> 3) as u8).collect()
+        (0..length)
+            .map(|n| (n.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13) as u8 ^ (n >> 3) as u8)
+            .collect()
     }
 
     #[test]
@@ -128,7 +130,8 @@ mod tests {
         backlogs[1].push(&other);
         let known = [(RenditionId(0), &backlogs[0]), (RenditionId(1), &backlogs[1])];
         let mut reader = ListenReader::new();
-        let heard = [b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n".as_slice(), &one[500..9000], &other[4000..7000]].concat();
+        let heard =
+            [b"HTTP/1.0 200 OK\r\nA: b\r\n\r\n".as_slice(), &one[500..9000], &other[4000..7000]].concat();
         let mut ends = Vec::new();
         for part in heard.chunks(700) {
             ends.extend(reader.feed(part, &known).unwrap());
