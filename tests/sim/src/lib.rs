@@ -13,7 +13,7 @@ mod replay;
 mod scenario;
 mod server;
 mod station;
-// pub mod tcp;
+pub mod tcp;
 mod trouble;
 mod world;
 

@@ -1,4 +1,4 @@
-//! A file, run again: an event log that a box gave, or a scenario.
+//! A file, run again: an event log that a box gave, a scenario, or a trial of the TCP world.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use delivery::recording::{Recording, ReplayError};
 use units::Instant;
 
 use crate::scenario::{Failed, Scenario, told};
+use crate::tcp::Trial;
 
 /// Why a file cannot be run again.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +21,10 @@ pub enum ReplayFailed {
         #[source]
         source: std::io::Error,
     },
-    /// It is neither kind of file.
+    /// It is no such file.
     #[error(
-        "{} is neither a recording (as a recording: {recording}) nor a scenario (as a scenario: {scenario}); \
-         take a recording with `mainstay events`, or see tests/sim/scenarios",
+        "{} is no recording (as a recording: {recording}), no scenario (as a scenario: {scenario}), and no trial (as a trial: {trial}); \
+         take a recording with `mainstay events`, or see tests/sim/scenarios and tests/sim/trials",
         path.display()
     )]
     Unknown {
@@ -33,6 +34,8 @@ pub enum ReplayFailed {
         recording: serde_json::Error,
         /// What is wrong with it as a scenario.
         scenario: serde_json::Error,
+        /// What is wrong with it as a trial.
+        trial: serde_json::Error,
     },
     /// The core of this build does something else than was recorded.
     #[error("{}, after {steps} inputs and these transitions:\n{told}", path.display())]
@@ -47,25 +50,66 @@ pub enum ReplayFailed {
         #[source]
         source: ReplayError,
     },
-    /// The scenario's run broke an invariant or an expectation.
+    /// The scenario's or trial's run broke an invariant or an expectation.
     #[error(transparent)]
     Failed(#[from] Box<Failed>),
 }
 
-/// Runs a recording or a scenario and returns what happened: each transition with time, mount and reason, then a summary.
+/// Runs a recording, a scenario or a trial and returns what happened: each transition with time, mount and reason, then a summary.
 ///
 /// # Errors
-/// When the file is neither, or its run does not come out as it has to.
+/// When the file is none of them, or its run does not come out as it has to.
 pub fn replay_file(path: &Path) -> Result<String, ReplayFailed> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ReplayFailed::Unreadable { path: path.to_path_buf(), source })?;
-    match (serde_json::from_str::<Recording>(&text), Scenario::parse(&text)) {
-        (Ok(recording), _) => replay(path, &recording),
-        (Err(_), Ok(scenario)) => Ok(run(&scenario)?),
-        (Err(recording), Err(scenario)) => {
-            Err(ReplayFailed::Unknown { path: path.to_path_buf(), recording, scenario })
-        }
+    let recording = match serde_json::from_str::<Recording>(&text) {
+        Ok(recording) => return replay(path, &recording),
+        Err(why) => why,
+    };
+    let scenario = match Scenario::parse(&text) {
+        Ok(scenario) => return Ok(run(&scenario)?),
+        Err(why) => why,
+    };
+    match Trial::parse(&text) {
+        Ok(trial) => Ok(try_again(&trial)?),
+        Err(trial) => Err(ReplayFailed::Unknown { path: path.to_path_buf(), recording, scenario, trial }),
     }
+}
+
+fn try_again(trial: &Trial) -> Result<String, Box<Failed>> {
+    let world = trial.run()?;
+    let mut text = String::new();
+    for (at, line) in world.told() {
+        let _ = writeln!(text, "{at} {line}");
+    }
+    for number in 0..trial.listeners.len() {
+        let heard = world.heard(number);
+        let _ = writeln!(
+            text,
+            "listener {number}: {} packets heard, {} lost, {} repeated, {} torn; {} connections, dry {} times ({:.1} s), longest pause {} ms",
+            heard.packets.whole,
+            heard.packets.lost,
+            heard.packets.repeated,
+            heard.packets.torn,
+            heard.connections,
+            heard.stalls,
+            heard.stalled.as_secs_f64(),
+            heard.longest_pause.as_millis()
+        );
+    }
+    let deeds = world.deeds();
+    let _ = writeln!(
+        text,
+        "trial `{}`, seed {}: {} s, {} faults, {} inputs, listeners moved {} times, {} evictions; every invariant held",
+        trial.name,
+        trial.seed,
+        trial.seconds,
+        trial.faults.len(),
+        world.inputs(),
+        deeds.moves,
+        deeds.evicted
+    );
+    Ok(text)
 }
 
 fn replay(path: &Path, recording: &Recording) -> Result<String, ReplayFailed> {

@@ -10,6 +10,7 @@ use units::{BytePos, Instant};
 
 use super::content::Label;
 use super::host::Phase;
+use super::icecast::Deeds;
 use super::listener::Heard;
 use super::net::SocketId;
 use super::sight::PathSight;
@@ -51,6 +52,18 @@ impl World {
     #[must_use]
     pub fn transitions(&self) -> &[(Instant, Transition)] {
         self.edge.as_ref().map_or(&[], |edge| &edge.transitions)
+    }
+
+    /// Everything that people were told, one line each: mounts, hand-overs, uplinks.
+    #[must_use]
+    pub fn told(&self) -> &[(Instant, String)] {
+        self.edge.as_ref().map_or(&[], |edge| &edge.told)
+    }
+
+    /// What happened to sources on the server that the box must not cause, or not too often.
+    #[must_use]
+    pub const fn deeds(&self) -> Deeds {
+        self.server.deeds()
     }
 
     /// Inputs that the core took.

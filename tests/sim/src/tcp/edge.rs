@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use delivery::event::{Failure, Question, Talk, Transition};
-use delivery::wire::{AnswerReader, ReplyReader};
+use delivery::event::{Failure, PathSight, Question, Talk, Transition, UplinkId};
+use delivery::uplink::{self, CheckId, CheckKind, Outcome};
+use delivery::wire::{AnswerReader, ListenReader, ReplyReader};
 use delivery::{Backlog, Delivery, Input, LinkId, Output, RenditionId};
 use units::{BytePos, Instant};
 
@@ -37,8 +38,22 @@ pub(crate) struct Edge {
     pub core: Delivery,
     pub inbox: VecDeque<Input>,
     pub transitions: Vec<(Instant, Transition)>,
+    /// Everything that people were told, one line each: mounts, hand-overs, uplinks.
+    pub told: Vec<(Instant, String)>,
     pub inputs: u64,
+    /// What the core asked for since somebody last looked.
+    pub spent: Spent,
     links: Vec<Link>,
+    checks: Vec<(CheckId, SocketId)>,
+}
+
+/// What the core asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    /// Connections, questions, look-ups and checks.
+    pub asked: u32,
+    /// Everything.
+    pub outputs: u32,
 }
 
 struct Link {
@@ -59,6 +74,8 @@ enum Errand {
     },
     /// A question; `request` is empty once it is sent.
     Question { request: Vec<u8>, reader: AnswerReader, about: Option<RenditionId> },
+    /// A listener probe; `request` is empty once it is sent.
+    Listen { request: Vec<u8>, reader: ListenReader, renditions: Vec<RenditionId> },
 }
 
 impl Edge {
@@ -67,8 +84,11 @@ impl Edge {
             core: Delivery::new(),
             inbox: VecDeque::new(),
             transitions: Vec::new(),
+            told: Vec::new(),
             inputs: 0,
+            spent: Spent::default(),
             links: Vec::new(),
+            checks: Vec::new(),
         }
     }
 
@@ -102,15 +122,23 @@ impl Edge {
     }
 
     fn act(&mut self, reach: &mut Kernel<'_>, output: Output) -> Result<(), String> {
+        self.spent.outputs += 1;
         match output {
-            Output::Resolve { link, host: _ } => self.resolve(reach, link, UNBOUND),
-            Output::Connect { link, address: _, tls: _, talk } => self.source(reach, link, UNBOUND, talk),
-            Output::Ask { link, address: _, tls: _, request, question, patience } => {
-                self.question(reach, link, UNBOUND, request, question);
+            Output::Resolve { link, uplink, host: _ } => self.resolve(reach, link, way(uplink)),
+            Output::Connect { link, uplink, address: _, tls: _, talk, kept } => {
+                self.source(reach, link, way(uplink), talk, kept + MARGIN);
+            }
+            Output::Ask { link, uplink, address: _, tls: _, request, question, patience } => {
+                self.question(reach, link, way(uplink), request.unwrap_or_default(), question);
                 reach.net.due(reach.now + patience, Due::Patience(link));
             }
+            Output::Listen { link, uplink, address: _, tls: _, request, renditions } => {
+                let socket = self.open(reach, way(uplink), None);
+                let errand = Errand::Listen { request, reader: ListenReader::new(), renditions };
+                self.links.push(Link { link, socket, errand });
+            }
             Output::Send { link, bytes } => {
-                let (socket, errand) = self.link(link)?;
+                let Some((socket, errand)) = self.link(link)? else { return Ok(()) };
                 let Errand::Source { head, .. } = errand else {
                     return Err(format!("{link:?} is a question"));
                 };
@@ -120,26 +148,113 @@ impl Edge {
                     return Err(format!("a request of {} bytes does not fit into a new socket", bytes.len()));
                 }
             }
+            Output::Request { link, request: bytes } => {
+                let Some((socket, errand)) = self.link(link)? else { return Ok(()) };
+                let Errand::Question { request, .. } = errand else {
+                    return Err(format!("{link:?} is not a question"));
+                };
+                *request = bytes;
+                if reach.net.phase(socket) == Phase::Open {
+                    let taken = reach.net.write(reach.now, socket, request);
+                    request.drain(..taken);
+                }
+            }
+            Output::Fill { link, bytes } => self.put(reach, link, &vec![0; bytes as usize])?,
             Output::Write { link, rendition, from, to } => self.write(reach, link, rendition, from, to)?,
             Output::Measure { link } => {
+                let Some((socket, _)) = self.link(link)? else { return Ok(()) };
                 let acked = self.acked(reach, link)?;
-                self.inbox.push_back(Input::Measured { link, acked });
+                let sight = reach.net.path(socket);
+                let path = PathSight {
+                    in_flight: sight.in_flight,
+                    zero_window: sight.zero_window,
+                    retransmits: sight.retransmits,
+                    rtt_us: sight.rtt_us,
+                };
+                self.inbox.push_back(Input::Measured { link, acked, path });
             }
             Output::Close { link } => self.close(reach, link),
-            Output::Log(said) => self.transitions.push((reach.now, said)),
+            Output::Log(said) => {
+                let alarm = if said.alarm { " ALARM" } else { "" };
+                let (from, to) = (said.from.word(), said.to.word());
+                let line = format!("{} {from} -> {to}{alarm}: {}", said.mount, said.why);
+                self.told.push((reach.now, line));
+                self.transitions.push((reach.now, said));
+            }
+            Output::Tell(said) => {
+                let alarm = if said.alarm { " ALARM" } else { "" };
+                self.told.push((reach.now, format!("{}{alarm}: {}", said.output, said.what)));
+            }
+            Output::Uplink(uplink::Output::Check { check, uplink, kind, patience }) => {
+                self.check(reach, check, usize::from(uplink.0), &kind, patience);
+            }
+            Output::Uplink(uplink::Output::Drop { check }) => self.drop_check(reach, check),
+            Output::Uplink(uplink::Output::Log(said)) => {
+                let line = format!("{} {:?} -> {:?}: {}", said.name, said.from, said.to, said.why);
+                self.told.push((reach.now, line));
+            }
         }
         Ok(())
     }
 
+    /// A gateway answers wherever there is a link; what lies beyond it is asked by TCP.
+    fn check(
+        &mut self,
+        reach: &mut Kernel<'_>,
+        check: CheckId,
+        uplink: usize,
+        kind: &CheckKind,
+        patience: Duration,
+    ) {
+        match kind {
+            CheckKind::Arp(_) | CheckKind::Icmp(_) if reach.net.uplinks[uplink].carrier => {
+                reach.net.due(reach.now + GATEWAY, Due::Checked(check));
+            }
+            CheckKind::Arp(_) | CheckKind::Icmp(_) => {}
+            CheckKind::Tcp(_) | CheckKind::Http(..) => {
+                let socket = self.open(reach, uplink, None);
+                self.checks.push((check, socket));
+            }
+        }
+        reach.net.due(reach.now + patience, Due::Unchecked(check));
+    }
+
+    fn drop_check(&mut self, reach: &mut Kernel<'_>, check: CheckId) {
+        if let Some(at) = self.checks.iter().position(|(one, _)| *one == check) {
+            let (_, socket) = self.checks.swap_remove(at);
+            reach.net.close(reach.now, socket, true);
+        }
+    }
+
+    /// Nobody answered a check in time, or somebody did. Late answers do no harm: the core knows what it still waits for.
+    pub(crate) fn checked(&mut self, reach: &mut Kernel<'_>, check: CheckId, outcome: Outcome) {
+        self.drop_check(reach, check);
+        self.inbox.push_back(Input::Uplink(uplink::Input::Checked { check, outcome }));
+    }
+
+    /// A socket of a check, of a source or of a question begins to connect.
+    fn open(&mut self, reach: &mut Kernel<'_>, uplink: usize, user_timeout: Option<Duration>) -> SocketId {
+        self.spent.asked += 1;
+        reach.net.connect_within(reach.now, uplink, user_timeout)
+    }
+
     /// Name servers are behind the uplink too: where it leads nowhere, none answers.
     fn resolve(&mut self, reach: &mut Kernel<'_>, link: LinkId, uplink: usize) {
+        self.spent.asked += 1;
         if reach.net.uplinks[uplink].open() {
             reach.net.due(reach.now + LOOKUP, Due::Lookup(link, uplink));
         }
     }
 
-    fn source(&mut self, reach: &mut Kernel<'_>, link: LinkId, uplink: usize, talk: Talk) {
-        let socket = reach.net.connect(reach.now, uplink);
+    fn source(
+        &mut self,
+        reach: &mut Kernel<'_>,
+        link: LinkId,
+        uplink: usize,
+        talk: Talk,
+        user_timeout: Duration,
+    ) {
+        let socket = self.open(reach, uplink, Some(user_timeout));
         let reader = ReplyReader::new(talk);
         let errand = Errand::Source { reader, reached: false, head: 0, body: 0, blocked: false };
         self.links.push(Link { link, socket, errand });
@@ -153,10 +268,10 @@ impl Edge {
         request: Vec<u8>,
         question: Question,
     ) {
-        let socket = reach.net.connect(reach.now, uplink);
+        let socket = self.open(reach, uplink, None);
         let about = match &question {
             Question::Probe { rendition } => Some(*rendition),
-            Question::Title | Question::Status { .. } => None,
+            Question::Title | Question::Status { .. } | Question::Source { .. } | Question::Evict => None,
         };
         let errand = Errand::Question { request, reader: AnswerReader::new(question), about };
         self.links.push(Link { link, socket, errand });
@@ -186,22 +301,21 @@ impl Edge {
 
     /// Body bytes, as many as the socket takes.
     fn put(&mut self, reach: &mut Kernel<'_>, link: LinkId, bytes: &[u8]) -> Result<(), String> {
-        let (socket, _) = self.link(link)?;
+        let Some((socket, errand)) = self.link(link)? else { return Ok(()) };
         let taken = reach.net.write(reach.now, socket, bytes);
-        if let (_, Errand::Source { body, blocked, .. }) = self.link(link)? {
+        let full = taken < bytes.len();
+        if let Errand::Source { body, blocked, .. } = errand {
             *body += taken as u64;
-            *blocked = taken < bytes.len();
+            *blocked = full;
         }
         let acked = self.acked(reach, link)?;
-        let blocked = taken < bytes.len();
-        self.inbox.push_back(Input::Wrote { link, bytes: taken as u32, acked, blocked });
+        self.inbox.push_back(Input::Wrote { link, bytes: taken as u32, acked, blocked: full });
         Ok(())
     }
 
     /// Body bytes acknowledged: written, less what is in the socket. Never more than the server's kernel has.
     fn acked(&mut self, reach: &Kernel<'_>, link: LinkId) -> Result<u64, String> {
-        let (socket, errand) = self.link(link)?;
-        let Errand::Source { head, body, .. } = errand else { return Ok(0) };
+        let Some((socket, Errand::Source { head, body, .. })) = self.link(link)? else { return Ok(0) };
         let sent = (*head + *body).saturating_sub(reach.net.owed(socket) as u64);
         if let Some(there) = reach.net.at_server(socket)
             && sent > there
@@ -211,9 +325,20 @@ impl Edge {
         Ok(sent.saturating_sub(*head))
     }
 
-    fn link(&mut self, link: LinkId) -> Result<(SocketId, &mut Errand), String> {
-        let found = self.links.iter_mut().find(|one| one.link == link);
-        found.map(|one| (one.socket, &mut one.errand)).ok_or_else(|| format!("{link:?} is not open"))
+    /// `None`: it is closed, and the core is about to hear of it.
+    fn link(&mut self, link: LinkId) -> Result<Option<(SocketId, &mut Errand)>, String> {
+        let heard_of = self.inbox.iter().any(|input| {
+            matches!(
+                input,
+                Input::Closed { link: one, .. } | Input::Failed { link: one, .. } | Input::Answered { link: one, .. }
+                    if *one == link
+            )
+        });
+        match self.links.iter_mut().find(|one| one.link == link) {
+            Some(one) => Ok(Some((one.socket, &mut one.errand))),
+            None if heard_of => Ok(None),
+            None => Err(format!("{link:?} is not open")),
+        }
     }
 
     fn close(&mut self, reach: &mut Kernel<'_>, link: LinkId) {
@@ -248,6 +373,16 @@ impl Edge {
 
     /// Something happened to a socket of the box's.
     pub(crate) fn noted(&mut self, reach: &mut Kernel<'_>, id: SocketId) {
+        if let Some(&(check, _)) = self.checks.iter().find(|(_, socket)| *socket == id) {
+            return match reach.net.phase(id) {
+                Phase::Opening => {}
+                Phase::Open | Phase::Ended => {
+                    self.checked(reach, check, Outcome::Answered { hardware: None })
+                }
+                Phase::Gone(Why::Refused | Why::Reset) => self.checked(reach, check, Outcome::Refused),
+                Phase::Gone(Why::TimedOut) => self.checked(reach, check, Outcome::Silent),
+            };
+        }
         let Some(at) = self.links.iter().position(|one| one.socket == id) else { return };
         let phase = reach.net.phase(id);
         let (mut bytes, mut said) = (Vec::new(), Vec::new());
@@ -259,7 +394,7 @@ impl Edge {
         let one = &mut self.links[at];
         let link = one.link;
         let over = match &mut one.errand {
-            Errand::Source { reader, reached, blocked, .. } => {
+            Errand::Source { reader, reached, blocked, head, body } => {
                 if !*reached && matches!(phase, Phase::Open | Phase::Ended) {
                     *reached = true;
                     said.extend([Input::Reached { link }, Input::Connected { link }]);
@@ -280,6 +415,12 @@ impl Edge {
                 };
                 if let Some(failure) = &failure {
                     said.extend(reader.finish().map(|reply| Input::Replied { link, reply }));
+                    if phase == Phase::Ended && *reached {
+                        // As the kernel knows it to the end (TCP_INFO).
+                        let sent = (*head + *body).saturating_sub(reach.net.owed(id) as u64);
+                        let (acked, path) = (sent.saturating_sub(*head), PathSight::default());
+                        said.push(Input::Measured { link, acked, path });
+                    }
                     said.push(match (failure, *reached) {
                         (Some(failure), false) => Input::Failed { link, failure: failure.clone() },
                         (failure, _) => Input::Closed { link, failure: failure.clone() },
@@ -304,6 +445,31 @@ impl Edge {
                 }
                 enough || ended
             }
+            Errand::Listen { request, reader, renditions } => {
+                if phase == Phase::Open && !request.is_empty() {
+                    let taken = reach.net.write(reach.now, id, request);
+                    request.drain(..taken);
+                }
+                let ours: Vec<_> =
+                    renditions.iter().filter_map(|&one| Some((one, reach.backlog(one)?))).collect();
+                let pieces = reader.feed(&bytes, &ours);
+                let stranger = pieces.is_none();
+                said.extend(pieces.into_iter().flatten().map(|piece| {
+                    let (rendition, from, upto) = (piece.rendition, piece.from, piece.upto);
+                    Input::Heard { link, rendition, from, upto }
+                }));
+                match phase {
+                    Phase::Opening | Phase::Open if !stranger => false,
+                    Phase::Opening | Phase::Open | Phase::Ended => {
+                        said.push(Input::Closed { link, failure: None });
+                        true
+                    }
+                    Phase::Gone(why) => {
+                        said.push(Input::Failed { link, failure: failure(why) });
+                        true
+                    }
+                }
+            }
         };
         if over {
             self.close(reach, link);
@@ -320,8 +486,16 @@ const fn failure(why: Why) -> Failure {
     }
 }
 
+fn way(uplink: Option<UplinkId>) -> usize {
+    uplink.map_or(UNBOUND, |id| usize::from(id.0))
+}
+
 /// Where a socket goes that is bound to nothing.
 const UNBOUND: usize = 0;
+/// The kernel gives a source up so long after its server does, as in the daemon.
+const MARGIN: Duration = Duration::from_secs(2);
+/// A gateway's answer.
+const GATEWAY: Duration = Duration::from_millis(2);
 /// A round trip of the name server.
 const LOOKUP: Duration = Duration::from_millis(30);
 const READ_MOST: usize = 64 * 1024;

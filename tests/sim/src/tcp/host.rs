@@ -71,6 +71,10 @@ pub(crate) struct Endpoint {
     pub noted: bool,
     /// Payload bytes read by the program.
     read: u64,
+    /// The last segment that came carried nothing but an acknowledgement.
+    told_nothing: bool,
+    /// The last one of that kind that left.
+    said: Option<(u32, Option<u32>, u16)>,
 }
 
 impl Endpoint {
@@ -140,6 +144,8 @@ impl Endpoint {
             armed: None,
             noted: false,
             read: 0,
+            told_nothing: false,
+            said: None,
         }
     }
 
@@ -155,6 +161,7 @@ impl Endpoint {
     pub(crate) fn feed(&mut self, now: Instant, frame: Frame) {
         let segment = Segment::of(&frame);
         self.sight.heard(now, &segment);
+        self.told_nothing = segment.is_bare();
         self.wire.arrived.push_back(frame);
     }
 
@@ -178,11 +185,23 @@ impl Endpoint {
         self.interface.poll(time, &mut self.wire, &mut self.sockets);
         let after = self.look().state();
         self.opened |= matches!(after, State::Established | State::CloseWait);
+        if before == State::SynReceived && after == State::Listen {
+            // Reset before it was one: nobody's any more.
+            self.orphan = Some(now);
+        }
         if after == State::Closed && before != State::Closed && self.orphan.is_none() && self.lost.is_none() {
             self.lost = Some(if self.opened { Why::Reset } else { Why::Refused });
         }
         for frame in self.wire.leaving.drain(..) {
-            self.sight.sent(now, &Segment::of(&frame));
+            let segment = Segment::of(&frame);
+            // Two ends that lost each other would tell each other so for ever; Linux allows two a second
+            // (tcp_invalid_ratelimit), here the first is enough.
+            let said = segment.is_bare().then_some((segment.seq, segment.ack, segment.window));
+            if said.is_some() && said == self.said && self.told_nothing {
+                continue;
+            }
+            self.said = said.or(self.said);
+            self.sight.sent(now, &segment);
             out(frame);
         }
         let own = self.interface.poll_at(time, &self.sockets).map(|due| {
@@ -243,6 +262,11 @@ impl Endpoint {
         }
         self.read += read as u64;
         read
+    }
+
+    /// Whether bytes wait to be read.
+    pub(crate) fn unread(&self) -> bool {
+        self.look().recv_queue() > 0
     }
 
     /// Bytes that arrived whole and in order, read or not.

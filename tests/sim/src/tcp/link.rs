@@ -21,6 +21,8 @@ pub(crate) struct Line {
     pub queue: u32,
     /// Nothing arrives.
     pub dark: bool,
+    /// Longer packets do not arrive.
+    pub longest: Option<u32>,
     /// When the line has sent what is queued on it.
     free_at: Instant,
 }
@@ -34,13 +36,15 @@ impl Line {
             rate: None,
             queue: 128 * 1024,
             dark: false,
+            longest: None,
             free_at: Instant::ZERO,
         }
     }
 
     /// When a packet of `bytes` is at the other end; `None` if it never is.
     pub(crate) fn carry(&mut self, now: Instant, dice: &mut Dice, bytes: usize) -> Option<Instant> {
-        if self.dark || (self.loss_ppm > 0 && dice.chance(u64::from(self.loss_ppm), 1_000_000)) {
+        let too_long = self.longest.is_some_and(|longest| bytes > longest as usize);
+        if self.dark || too_long || (self.loss_ppm > 0 && dice.chance(u64::from(self.loss_ppm), 1_000_000)) {
             return None;
         }
         let mut leaves = now;

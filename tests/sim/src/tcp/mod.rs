@@ -8,11 +8,13 @@
 //! - What a socket calls acknowledged lies in the server's kernel.
 //! - No more mounts are called on air than there are sources with something acknowledged of late.
 //! - A minute after the last trouble every mount is on air and proven.
+//! - Nobody else's source is ever evicted, and no core asks without end.
+//! - Where two mounts share their listeners, they are back on the primary and the fallback is held, within a time that the
+//!   settle time bounds.
 //! - Body bytes are real, and say which packet they are of: what is heard is what was sent.
 
 mod content;
 mod doors;
-mod ear;
 mod edge;
 mod host;
 mod icecast;
@@ -23,12 +25,12 @@ mod segment;
 mod sight;
 mod trial;
 mod world;
+pub mod year;
 
 pub use content::{Count, Label};
-pub use ear::{Ear, Piece};
-pub use icecast::{Settings, Version};
+pub use icecast::{Deeds, Settings, Version};
 pub use listener::{Heard, Listener};
 pub use net::SocketId;
 pub use sight::PathSight;
-pub use trial::{Fault, Most, Trial, Way, What};
+pub use trial::{Course, Fault, Most, Trial, Way, What};
 pub use world::World;

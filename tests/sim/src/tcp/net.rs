@@ -26,6 +26,9 @@ pub(crate) enum Due {
     Lookup(delivery::LinkId, usize),
     /// A question's patience ends.
     Patience(delivery::LinkId),
+    /// A gateway answers a check; nobody did.
+    Checked(delivery::uplink::CheckId),
+    Unchecked(delivery::uplink::CheckId),
     /// A source's loop turns, if nothing was readable.
     Turn(u64),
     /// A player connects.
@@ -144,7 +147,10 @@ impl Net {
             Task::Up(uplink, frame) => self.reaches_server(now, uplink, frame),
             Task::Down(uplink, frame) => self.reaches_box(now, uplink, frame),
             Task::Timer(id) => {
-                if let Some(endpoint) = self.endpoint(id) {
+                // One that was armed anew for an earlier moment has been looked at by then.
+                if let Some(endpoint) = self.endpoint(id)
+                    && (endpoint.orphan.is_some() || endpoint.armed.is_some_and(|armed| armed <= now))
+                {
                     endpoint.armed = None;
                     self.pump(now, id);
                 }
@@ -170,9 +176,21 @@ impl Net {
 
     /// A socket of the box, bound to an uplink, begins to connect to the server.
     pub(crate) fn connect(&mut self, now: Instant, uplink: usize) -> SocketId {
+        self.connect_within(now, uplink, None)
+    }
+
+    /// The same with a user timeout of its own, if that is shorter than the kernel's.
+    pub(crate) fn connect_within(
+        &mut self,
+        now: Instant,
+        uplink: usize,
+        user_timeout: Option<Duration>,
+    ) -> SocketId {
         self.next_port = if self.next_port == u16::MAX { FIRST_PORT } else { self.next_port + 1 };
         let local = Peer { address: self.uplinks[uplink].address, port: self.next_port };
-        let options = Options { seed: self.dice.between(0, u64::MAX - 1), ..self.box_options };
+        let longest = self.box_options.user_timeout;
+        let user_timeout = user_timeout.map_or(longest, |own| own.min(longest));
+        let options = Options { seed: self.dice.between(0, u64::MAX - 1), user_timeout, ..self.box_options };
         let id = self.admit(Endpoint::connecting(now, local, self.server, uplink, &options));
         self.at_box.insert(local, id);
         self.pump(now, id);
@@ -232,7 +250,8 @@ impl Net {
     pub(crate) fn close(&mut self, now: Instant, id: SocketId, reset: bool) {
         let Some(endpoint) = self.endpoint(id) else { return };
         endpoint.orphan = Some(now);
-        if reset {
+        // As Linux: what came and was not read is refused.
+        if reset || endpoint.unread() {
             endpoint.abort();
         } else {
             endpoint.close();
@@ -304,6 +323,14 @@ impl Net {
             self.noted.push_back(id);
         }
         self.pump(now, id);
+        // Nobody will read it.
+        if let Some(endpoint) = self.endpoint(id)
+            && endpoint.orphan.is_some()
+            && endpoint.unread()
+        {
+            endpoint.abort();
+            self.pump(now, id);
+        }
     }
 
     /// Lets a socket's stack act.

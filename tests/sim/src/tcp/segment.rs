@@ -49,6 +49,11 @@ impl Segment {
         }
     }
 
+    /// Nothing but an acknowledgement.
+    pub(crate) const fn is_bare(&self) -> bool {
+        self.length == 0 && !self.rst
+    }
+
     pub(crate) const fn end(&self) -> u32 {
         self.seq.wrapping_add(self.length)
     }

@@ -9,7 +9,7 @@ use super::link::Uplink;
 use super::listener::{Heard, Listener};
 use super::world::World;
 use crate::dice::Dice;
-use crate::scenario::{Failed, told};
+use crate::scenario::Failed;
 
 /// One run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct Trial {
     /// The core's mounts: path, and place in `renditions`. The first is the primary, the second its fallback.
     /// None: whoever holds the world connects by hand.
     pub mounts: Vec<(String, usize)>,
+    /// How the core works with uplinks and mounts.
+    #[serde(default)]
+    pub course: Course,
     /// Who listens.
     pub listeners: Vec<Listener>,
     /// The longest wait between two retransmissions of the box, in milliseconds (`TCP_RTO_MAX_MS`, Linux 6.15); `None` is an
@@ -42,6 +45,27 @@ pub struct Trial {
     /// What no listener may have more of, beside the invariants.
     #[serde(default)]
     pub most: Most,
+    /// How often the server may move listeners at most, there and back; left out, it is not looked at.
+    #[serde(default)]
+    pub moves: Option<u64>,
+}
+
+/// How the core works with uplinks and mounts.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Course {
+    /// One way out that nothing is bound to: the first uplink. Plain reconnects.
+    #[default]
+    Unbound,
+    /// Every uplink is known, and each mount is alone.
+    Apart,
+    /// The two mounts hand listeners over, as a survey of the server proved that they can.
+    HandOver {
+        /// The survey found that source credentials may evict.
+        evict: bool,
+        /// Seconds that the preferred uplink must have been good before the return.
+        settle: f64,
+    },
 }
 
 /// What a listener may have at most; what is left out is not looked at.
@@ -133,6 +157,12 @@ pub enum What {
     ServerStopped,
     /// Somebody else's source takes this mount whenever it is free.
     Foreign(String),
+    /// The same by another box of the same make: it calls itself as ours does.
+    Twin(String),
+    /// The server ends the box's source of this mount by itself.
+    Ended(String),
+    /// Packets of more than so many bytes do not arrive, and nobody is told (a path MTU black hole).
+    Narrow(u32),
 }
 
 /// Which way does not lead anywhere.
@@ -188,7 +218,16 @@ impl Fault {
                 way.down.dark |= flapped;
             }
             What::Rate(rate, queue) => (way.up.rate, way.up.queue) = (Some(rate), queue),
-            What::NewAddress | What::MiddleboxReset | What::ServerStopped | What::Foreign(_) => {}
+            What::Narrow(longest) => {
+                way.up.longest = Some(longest);
+                way.down.longest = Some(longest);
+            }
+            What::NewAddress
+            | What::MiddleboxReset
+            | What::ServerStopped
+            | What::Foreign(_)
+            | What::Twin(_)
+            | What::Ended(_) => {}
         }
     }
 }
@@ -205,11 +244,13 @@ impl Trial {
             server: Settings::default(),
             renditions: vec![128],
             mounts: vec![("/live".to_string(), 0)],
+            course: Course::Unbound,
             listeners: vec![Listener::of("/live", 5.0)],
             retry_cap: Some(1000),
             user_timeout: 40,
             faults: Vec::new(),
             most: Most::default(),
+            moves: None,
         }
     }
 
@@ -217,6 +258,21 @@ impl Trial {
     #[must_use]
     pub fn by_hand(name: &str, seed: u64, renditions: Vec<u32>) -> Self {
         Self { renditions, mounts: Vec::new(), listeners: Vec::new(), ..Self::calm(name, seed, 0) }
+    }
+
+    /// Two mounts of these bitrates that are proven to share their listeners, over two uplinks; a swift listener and one whose
+    /// way carries a quarter more than he plays. Nothing wrong.
+    #[must_use]
+    pub fn paired(name: &str, seed: u64, seconds: u64, (high, low): (u32, u32)) -> Self {
+        let renditions = if high == low { vec![high] } else { vec![high, low] };
+        let limited = Listener { rate: Some(high * 125 * 5 / 4), ..Listener::of("/live", 6.0) };
+        Self {
+            mounts: vec![("/live".to_string(), 0), ("/fallback".to_string(), renditions.len() - 1)],
+            renditions,
+            course: Course::HandOver { evict: true, settle: 5.0 },
+            listeners: vec![Listener::of("/live", 5.0), limited],
+            ..Self::calm(name, seed, seconds)
+        }
     }
 
     /// One fault of a bad provider, from 20 s on and with 120 s after it; everything else by luck as well.
@@ -255,6 +311,51 @@ impl Trial {
         Self { uplinks, renditions: vec![kbit], faults: vec![fault], ..trial }
     }
 
+    /// A proven pair and one to three faults on either uplink, or at the server, between 20 and 60 s; everything else by luck.
+    #[must_use]
+    pub fn troubled(seed: u64) -> Self {
+        let mut dice = Dice::new(!seed);
+        let rates = [(320, 192), (128, 128), (128, 64), (192, 320)][dice.between(0, 3) as usize];
+        let mut faults = Vec::new();
+        for _ in 0..dice.between(1, 3) {
+            let at = 20.0 + dice.between(0, 40_000) as f64 / 1000.0;
+            let lasts = dice.span(Duration::from_millis(200), Duration::from_secs(40)).as_secs_f64();
+            let what = match dice.between(0, 14) {
+                0 => What::Loss(dice.between(1000, 100_000) as u32),
+                1 => What::Delay(dice.between(20, 400) as u32),
+                2 => What::Jitter(dice.between(5, 200) as u32),
+                3 => What::Dark(Way::Up),
+                4 => What::Dark(Way::Down),
+                5 | 6 => What::Dark(Way::Both),
+                7 => What::Flap(dice.between(100, 4000) as u32),
+                8 => What::Rate(rates.0 * dice.between(80, 250) as u32, 64 * 1024),
+                9 => What::MiddleboxReset,
+                10 => What::NewAddress,
+                11 => What::CarrierOff,
+                12 => What::Narrow(dice.between(200, 1400) as u32),
+                13 => match dice.between(0, 2) {
+                    0 => What::ServerStopped,
+                    1 => What::Ended("/live".to_string()),
+                    _ => What::Ended("/fallback".to_string()),
+                },
+                _ => match dice.between(0, 1) {
+                    0 => What::Foreign("/live".to_string()),
+                    _ => What::Twin("/live".to_string()),
+                },
+            };
+            faults.push(Fault { uplink: dice.between(0, 1) as usize, ..Fault::new(at, lasts, what) });
+        }
+        let last = faults.iter().map(Fault::end).max().unwrap_or_default();
+        let mut trial = Self::paired(&format!("troubled {seed}"), seed, last.as_secs() + 240, rates);
+        trial.uplinks = [(5, 40), (20, 90)].map(|(least, most)| dice.between(least, most) as u32).to_vec();
+        trial.server.version = if dice.chance(1, 2) { Version::V24 } else { Version::V25 };
+        trial.server.source_may_evict = dice.chance(3, 4);
+        let evict = trial.server.source_may_evict || dice.chance(1, 2);
+        trial.course = Course::HandOver { evict, settle: dice.between(2, 6) as f64 };
+        trial.retry_cap = dice.chance(2, 3).then_some(1000);
+        Self { faults, ..trial }
+    }
+
     /// Reads a trial's text.
     ///
     /// # Errors
@@ -272,8 +373,9 @@ impl Trial {
             Ok(()) => Ok(world),
             Err(what) => {
                 let (name, seed, after) = (self.name.clone(), self.seed, world.now());
-                let said = world.transitions();
-                let told = told(&said[said.len().saturating_sub(SHOWN)..]);
+                let said = world.told();
+                let said = &said[said.len().saturating_sub(SHOWN)..];
+                let told = said.iter().map(|(at, line)| format!("{at} {line}\n")).collect();
                 Err(Box::new(Failed { name, seed, after, what, told }))
             }
         }

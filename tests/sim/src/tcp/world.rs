@@ -1,12 +1,16 @@
 //! The loop: the earliest thing due, in virtual time.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use delivery::config::{Config, Method, MountConfig, MountId, Server, ServerKind, Station};
+use delivery::config::{
+    Config, Lone, Method, MountConfig, MountId, OnAir, OutputConfig, Proven, Return, Server, ServerKind,
+    Standby, Station, UplinkConfig,
+};
+use delivery::uplink::{self, Interface, Outcome, Prefix, Route};
 use delivery::wire::request;
 use delivery::{Backlog, Input, RenditionId};
-use units::snapshot::{MountState, Role};
+use units::snapshot::{MountReport, MountState, Role};
 use units::{BitRate, BytePos, Channels, Codec, Instant, Rendition, SampleRate, Secret};
 
 use super::content::Encoder;
@@ -17,7 +21,7 @@ use super::link::Uplink;
 use super::listener::Player;
 use super::net::{Due, Net};
 use super::segment::Peer;
-use super::trial::{Fault, Trial, What};
+use super::trial::{Course, Fault, Trial, What};
 use crate::dice::Dice;
 
 /// A trial as it runs.
@@ -38,6 +42,8 @@ pub struct World {
     calm: Vec<Uplink>,
     /// Faults that are on, and whether a flapping one is dark just now.
     active: Vec<(usize, bool)>,
+    /// Carrier and address of each uplink as the core was told of them.
+    seen: Vec<(bool, Ipv4Addr)>,
     addresses: u8,
 }
 
@@ -85,8 +91,10 @@ impl World {
             let roles = [Role::Primary, Role::Fallback];
             let mounts = trial.mounts.iter().zip(roles);
             let mounts = mounts.map(|((path, at), role)| mount(path, role, renditions[*at])).collect();
-            let config = Config { agent: AGENT.to_string(), seed: trial.seed, mounts };
+            let (uplinks, outputs) = terms(&trial);
+            let config = Config { agent: AGENT.to_string(), seed: trial.seed, mounts, uplinks, outputs };
             edge.inbox.push_back(Input::Configure(config.into()));
+            edge.inbox.extend(interfaces(&trial, &calm));
             edge
         });
         Self {
@@ -100,6 +108,7 @@ impl World {
             renditions: vec![None; renditions.len()],
             edge,
             packet,
+            seen: calm.iter().map(|way| (way.carrier, way.address)).collect(),
             calm,
             active: Vec::new(),
             addresses: 2,
@@ -200,6 +209,8 @@ impl World {
                     self.edge = Some(edge);
                 }
             }
+            Due::Checked(check) => self.checked(check, Outcome::Answered { hardware: None }),
+            Due::Unchecked(check) => self.checked(check, Outcome::Silent),
             Due::Turn(number) => self.serve(|server, reach| server.turn(reach, number)),
             Due::Join(number) => {
                 if !self.players[number].connected {
@@ -227,10 +238,29 @@ impl World {
         Ok(())
     }
 
+    fn checked(&mut self, check: uplink::CheckId, outcome: Outcome) {
+        if let Some(mut edge) = self.edge.take() {
+            edge.checked(&mut self.kernel(), check, outcome);
+            self.edge = Some(edge);
+        }
+    }
+
     /// What must hold whatever happened, looked at once a second.
-    fn look(&self) -> Result<(), String> {
-        let Some(edge) = &self.edge else { return Ok(()) };
-        let mounts: Vec<_> = edge.core.report().into_iter().flat_map(|output| output.mounts).collect();
+    fn look(&mut self) -> Result<(), String> {
+        let Some(edge) = &mut self.edge else { return Ok(()) };
+        let spent = std::mem::take(&mut edge.spent);
+        if spent.asked > ASKED_MOST || spent.outputs > OUTPUTS_MOST {
+            return Err(format!("endless asking at {}: {spent:?} within a second", self.now));
+        }
+        let deeds = self.server.deeds();
+        if deeds.wronged > 0 {
+            return Err(format!("somebody else's source was evicted before {}", self.now));
+        }
+        if self.trial.moves.is_some_and(|most| deeds.moves > most) {
+            return Err(format!("listeners were moved {} times before {}", deeds.moves, self.now));
+        }
+        let outputs = edge.core.report();
+        let mounts: Vec<_> = outputs.iter().flat_map(|output| &output.mounts).collect();
         let on_air = mounts.iter().filter(|mount| mount.state.on_air()).count();
         let alive = edge.alive(self.now, &self.net, BELIEF);
         if on_air > alive {
@@ -240,15 +270,33 @@ impl World {
             ));
         }
         let last = self.trial.faults.iter().map(Fault::end).max().unwrap_or_default();
-        if self.now >= Instant::ZERO + last + RECOVERY
-            && let Some(mount) = mounts.iter().find(|mount| mount.state != MountState::Verified)
-        {
+        let hand_over = outputs.iter().find_map(|output| output.hand_over.as_ref());
+        // Each flap doubles the settle time, five times at most.
+        let settle = match (self.trial.course, hand_over) {
+            (Course::HandOver { settle, .. }, Some(hand_over)) => {
+                Duration::from_secs_f64(settle) * (1 << hand_over.incidents.len().min(5))
+            }
+            (Course::HandOver { .. } | Course::Apart | Course::Unbound, _) => Duration::ZERO,
+        };
+        if self.now < Instant::ZERO + last + RECOVERY + settle {
+            return Ok(());
+        }
+        let wanted = |mount: &MountReport| match (hand_over, mount.role) {
+            (Some(_), Role::Fallback) => MountState::Held,
+            (Some(_) | None, Role::Primary) | (None, Role::Fallback) => MountState::Verified,
+        };
+        if let Some(mount) = mounts.iter().find(|mount| mount.state != wanted(mount)) {
             return Err(format!(
                 "{} is {:?} long after the last trouble: {}",
                 mount.url, mount.state, self.now
             ));
         }
-        Ok(())
+        match hand_over {
+            Some(hand_over) if hand_over.phase != "calm" || hand_over.listeners_on != Role::Primary => {
+                Err(format!("{} long after the last trouble: {}", hand_over.phase, self.now))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn produce(&mut self) {
@@ -257,13 +305,16 @@ impl World {
             self.backlogs[at].push(&bytes);
             self.ends[at].push(end);
             if let (Some(edge), Some(rendition)) = (&mut self.edge, self.renditions[at]) {
-                edge.inbox.push_back(Input::Produced { rendition, end, frames });
+                edge.inbox.push_back(Input::Produced { rendition, end, frames, entry: true });
             }
         }
         for number in 0..self.active.len() {
-            if let What::Foreign(path) = &self.trial.faults[self.active[number].0].what {
-                let path = path.clone();
-                self.serve(|server, reach| server.intrude(reach, &path));
+            let rate = u64::from(self.trial.renditions[0]) * 125;
+            let what = self.trial.faults[self.active[number].0].what.clone();
+            if let What::Foreign(path) = what {
+                self.serve(|server, reach| server.intrude(reach, &path, "somebody else", rate));
+            } else if let What::Twin(path) = what {
+                self.serve(|server, reach| server.intrude(reach, &path, AGENT, rate));
             }
         }
     }
@@ -279,6 +330,7 @@ impl World {
                     Ipv4Addr::new(10, 0, fault.uplink as u8, self.addresses);
             }
             What::ServerStopped => self.server.stop(),
+            What::Ended(path) => self.serve(|server, reach| server.cut_off(reach, &path)),
             What::Flap(_) => self.net.due(self.now, Due::Flap(number)),
             What::Loss(_)
             | What::Delay(_)
@@ -286,7 +338,9 @@ impl World {
             | What::Dark(_)
             | What::CarrierOff
             | What::Rate(..)
-            | What::Foreign(_) => {}
+            | What::Narrow(_)
+            | What::Foreign(_)
+            | What::Twin(_) => {}
         }
         self.weather();
     }
@@ -295,7 +349,9 @@ impl World {
         self.active.retain(|(active, _)| *active != number);
         match self.trial.faults[number].what.clone() {
             What::ServerStopped => self.serve(Icecast::go_on),
-            What::Foreign(path) => self.serve(|server, reach| server.leave(reach, &path)),
+            What::Foreign(path) | What::Twin(path) => {
+                self.serve(|server, reach| server.leave(reach, &path));
+            }
             What::Loss(_)
             | What::Delay(_)
             | What::Jitter(_)
@@ -304,6 +360,8 @@ impl World {
             | What::Flap(_)
             | What::NewAddress
             | What::Rate(..)
+            | What::Narrow(_)
+            | What::Ended(_)
             | What::MiddleboxReset => {}
         }
         self.weather();
@@ -322,7 +380,80 @@ impl World {
             }
             self.net.uplinks[at] = way;
         }
+        let seen = |ways: &[Uplink]| ways.iter().map(|way| (way.carrier, way.address)).collect::<Vec<_>>();
+        let now = seen(&self.net.uplinks);
+        if now != self.seen {
+            self.seen = now;
+            let news = interfaces(&self.trial, &self.net.uplinks);
+            if let Some(edge) = &mut self.edge {
+                edge.inbox.extend(news);
+            }
+        }
     }
+}
+
+/// What the core is told of uplinks and of the two mounts.
+fn terms(trial: &Trial) -> (Vec<UplinkConfig>, Vec<OutputConfig>) {
+    let uplinks = (0..trial.uplinks.len()).map(|number| UplinkConfig {
+        name: format!("uplink-{number}"),
+        interface: interface(number),
+        ..UplinkConfig::default()
+    });
+    let output = |settle: f64, proven| OutputConfig {
+        name: OUTPUT.to_string(),
+        standby: Standby::Auto,
+        on_air: OnAir::default(),
+        give_back: Return::Auto,
+        settle: Duration::from_secs_f64(settle),
+        lone: Lone::PrimaryOnly,
+        proven,
+    };
+    let outputs = match trial.course {
+        Course::Unbound => return (Vec::new(), Vec::new()),
+        Course::Apart => vec![output(60.0, None)],
+        Course::HandOver { evict, settle } => vec![output(
+            settle,
+            Some(Proven {
+                fallback: true,
+                overrides: true,
+                evict,
+                burst: trial.server.burst as u64,
+                queue: trial.server.queue as u64,
+                source_timeout: Duration::from_secs(trial.server.source_timeout),
+            }),
+        )],
+    };
+    (uplinks.collect(), outputs)
+}
+
+/// The machine's interfaces as its kernel shows them; nothing where the core knows no uplinks.
+fn interfaces(trial: &Trial, ways: &[Uplink]) -> Option<Input> {
+    let one = |(number, way): (usize, &Uplink)| {
+        let [a, b, c, _] = way.address.octets();
+        Interface {
+            name: interface(number),
+            index: number as u32 + 2,
+            switched_on: true,
+            carrier: way.carrier,
+            arp: true,
+            addresses: vec![Prefix { address: way.address.into(), length: 24 }],
+            routes: vec![Route {
+                to: Prefix { address: Ipv4Addr::UNSPECIFIED.into(), length: 0 },
+                gateway: Some(IpAddr::from([a, b, c, 1])),
+            }],
+            hindrances: Vec::new(),
+        }
+    };
+    match trial.course {
+        Course::Unbound => None,
+        Course::Apart | Course::HandOver { .. } => {
+            Some(Input::Uplink(uplink::Input::Interfaces(ways.iter().enumerate().map(one).collect())))
+        }
+    }
+}
+
+fn interface(number: usize) -> String {
+    format!("eth{number}")
 }
 
 fn rendition(kbit: u32) -> Rendition {
@@ -336,7 +467,7 @@ fn rendition(kbit: u32) -> Rendition {
 
 pub(super) fn mount(path: &str, role: Role, rendition: Rendition) -> MountConfig {
     MountConfig {
-        id: MountId { output: "main".to_string(), role },
+        id: MountId { output: OUTPUT.to_string(), role },
         server: Server {
             kind: ServerKind::Icecast,
             host: "ingest.example.org".to_string(),
@@ -349,7 +480,7 @@ pub(super) fn mount(path: &str, role: Role, rendition: Rendition) -> MountConfig
         password: Secret::new("correct-horse-battery".to_string()),
         rendition,
         station: Station { name: "Radio Test".to_string(), ..Station::default() },
-        longest_lag: Duration::from_secs(10),
+        longest_lag: Duration::from_secs(15),
     }
 }
 
@@ -360,6 +491,7 @@ pub(super) fn credentials(config: &MountConfig) -> String {
     line.unwrap_or_default().to_string()
 }
 
+const OUTPUT: &str = "main";
 pub(super) const AGENT: &str = "Mainstay/sim";
 const SERVER: Peer = Peer { address: Ipv4Addr::new(192, 0, 2, 10), port: 8000 };
 /// `TCP_RTO_MAX` of a kernel without the option.
@@ -367,6 +499,11 @@ const LINUX_CAP: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_secs(1);
 /// So long after the last trouble every mount is on air and proven.
 const RECOVERY: Duration = Duration::from_secs(60);
+/// Connections, questions, look-ups and checks in a second: two mounts that open, their proofs, a look at a doubtful primary,
+/// and a round of checks on each uplink take fewer.
+const ASKED_MOST: u32 = 40;
+/// Everything the core says in a second.
+const OUTPUTS_MOST: u32 = 3000;
 /// A mount without acknowledgements is called stalled after 3 s; a look at them may be a second old.
 const BELIEF: Duration = Duration::from_millis(4_500);
 /// A player whose connection was dropped tries again after so long, and asks for a mount that is not there as often.

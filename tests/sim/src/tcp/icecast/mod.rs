@@ -78,6 +78,20 @@ pub(crate) struct Icecast {
     /// The process is stopped (SIGSTOP): its kernel takes bytes until its buffers are full.
     stopped: bool,
     waiting: Vec<Due>,
+    deeds: Deeds,
+}
+
+/// What was done to sources and their listeners.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Deeds {
+    /// Sources of the box that `/admin/killsource` ended.
+    pub evicted: u64,
+    /// Somebody else's that it ended: never to happen.
+    pub wronged: u64,
+    /// Times that listeners were moved from one mount to another, there or back.
+    pub moves: u64,
+    /// Times that listeners had to go home because no mount was left to move them to.
+    pub sent_home: u64,
 }
 
 impl Icecast {
@@ -98,6 +112,7 @@ impl Icecast {
             next_source: 0,
             stopped: false,
             waiting: Vec::new(),
+            deeds: Deeds::default(),
         }
     }
 
@@ -127,11 +142,25 @@ impl Icecast {
         true
     }
 
-    /// Somebody else takes the mount, if it is free.
-    pub(crate) fn intrude(&mut self, reach: &mut Reach<'_>, path: &str) {
+    pub(crate) const fn deeds(&self) -> Deeds {
+        self.deeds
+    }
+
+    /// Somebody else takes the mount, if it is free: a stranger, or a twin of the box that sends `rate` bytes a second.
+    pub(crate) fn intrude(&mut self, reach: &mut Reach<'_>, path: &str, agent: &str, rate: u64) {
         if !self.sources.contains_key(path) {
             let address = Ipv4Addr::new(203, 0, 113, 9);
-            self.open(reach, path, None, address, "somebody else".to_string());
+            self.open(reach, path, None, address, agent.to_string());
+            if let Some(source) = self.sources.get_mut(path) {
+                source.pours = rate;
+            }
+        }
+    }
+
+    /// The server ends the box's source by itself.
+    pub(crate) fn cut_off(&mut self, reach: &mut Reach<'_>, path: &str) {
+        if self.sources.get(path).is_some_and(|source| source.socket.is_some()) {
+            self.end(reach, path);
         }
     }
 
@@ -227,6 +256,7 @@ impl Icecast {
             && let Some(below) = self.fallback(path)
             && let Some(fallback) = self.sources.get_mut(&below)
         {
+            self.deeds.moves += u64::from(!fallback.seats.is_empty());
             source.take_over(std::mem::take(&mut fallback.seats));
         }
         reach.net.due(source.quiet_at, Due::Turn(source.number));
@@ -239,8 +269,12 @@ impl Icecast {
         let Some(source) = self.sources.remove(path) else { return };
         let below = self.fallback(path).and_then(|below| self.served(&below));
         match below.and_then(|below| self.sources.get_mut(&below)) {
-            Some(fallback) => fallback.take_over(source.seats),
+            Some(fallback) => {
+                self.deeds.moves += u64::from(!source.seats.is_empty());
+                fallback.take_over(source.seats);
+            }
             None => {
+                self.deeds.sent_home += u64::from(!source.seats.is_empty());
                 for seat in source.seats {
                     if let Outlet::Socket(id) = seat.outlet {
                         self.probes.remove(&id);

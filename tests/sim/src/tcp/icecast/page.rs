@@ -132,6 +132,10 @@ impl Icecast {
         match self.sources.get_mut(&mount) {
             Some(source) => {
                 source.ending = true;
+                match source.socket {
+                    Some(_) => self.deeds.evicted += 1,
+                    None => self.deeds.wronged += 1,
+                }
                 self.say(
                     reach,
                     id,

@@ -82,6 +82,8 @@ pub(crate) struct Source {
     pub number: u64,
     /// `None`: somebody else's, who sends nothing of interest.
     pub socket: Option<SocketId>,
+    /// Bytes a second that somebody else's source sends, of nothing of interest.
+    pub pours: u64,
     pub since: Instant,
     pub address: Ipv4Addr,
     pub agent: String,
@@ -120,6 +122,7 @@ impl Source {
         Self {
             number,
             socket,
+            pours: 0,
             since: now,
             address,
             agent,
@@ -220,6 +223,9 @@ impl Source {
     }
 
     fn turn(&mut self, reach: &mut Reach<'_>, limits: &Limits) {
+        if self.pours > 0 {
+            self.read = reach.now.since(self.since).as_millis() as u64 * self.pours / 1000;
+        }
         if reach.now.since(self.shown.1) >= STATS {
             self.shown = (self.read, reach.now);
         }
