@@ -107,6 +107,11 @@ impl Encoders {
         }
     }
 
+    /// The programme pauses, or does not any more.
+    pub(crate) fn pausing(&self, pausing: bool) {
+        self.driver.feed(delivery::Input::Pausing(pausing));
+    }
+
     fn has(&self, rendition: Rendition, options: Options) -> bool {
         self.inline.as_ref().is_some_and(|lane| (lane.rendition, lane.options) == (rendition, options))
             || self.workers.iter().any(|worker| (worker.rendition, worker.options) == (rendition, options))

@@ -40,6 +40,8 @@ struct State {
     levels: Option<Levels>,
     levels_at: Instant,
     position: Frames,
+    /// The programme is quiet just now.
+    pausing: bool,
     /// When the newest frame of the programme was captured.
     heard_at: Option<Instant>,
 }
@@ -73,6 +75,7 @@ impl Sound {
             levels: None,
             levels_at: Instant::ZERO,
             position: Frames(0),
+            pausing: false,
             heard_at: None,
         };
         Rc::new(Self {
@@ -183,6 +186,10 @@ impl Sound {
                     state.position += frames;
                     state.heard_at = Some(period.stamp);
                     turned |= std::mem::replace(&mut input.kind, period.kind) != period.kind;
+                    let pausing = state.meter.as_ref().is_some_and(|meter| meter.quiet_for() >= PAUSE);
+                    if std::mem::replace(&mut state.pausing, pausing) != pausing {
+                        state.encoders.pausing(pausing);
+                    }
                     say(&changes, rate);
                 }
                 Next::Nothing => break,
@@ -361,6 +368,9 @@ fn say_turn(report: &InputReport, kind: PeriodKind) {
         }
     }
 }
+
+/// A pause of the programme in which nobody notices that listeners are moved.
+const PAUSE: Duration = Duration::from_millis(300);
 
 fn say(changes: &[Change], rate: SampleRate) {
     for change in changes {

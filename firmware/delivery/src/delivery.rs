@@ -16,6 +16,7 @@ use crate::event::{Input, LinkId, Order, Output, RenditionId, UplinkId};
 use crate::index::{Index, Packet};
 use crate::mount::{Event, Mount, Step};
 use crate::pair::{Ground, Pair};
+use crate::reserve::Reserve;
 use crate::take::Take;
 use crate::uplink::{self, Sight, State, Uplinks};
 
@@ -33,6 +34,7 @@ pub struct Delivery {
     mounts: Vec<Mount>,
     pairs: Vec<Pair>,
     takes: Vec<Take>,
+    reserves: Vec<Reserve>,
     uplinks: Uplinks,
     /// Ingests that the uplinks were told of.
     wanted: Vec<SocketAddr>,
@@ -40,6 +42,8 @@ pub struct Delivery {
     ways: Vec<Option<UplinkId>>,
     indices: Vec<Index>,
     title: Option<String>,
+    /// The programme pauses.
+    pausing: bool,
     next_link: u32,
     #[serde(skip)]
     outputs: Outputs,
@@ -58,11 +62,13 @@ impl Delivery {
             mounts: Vec::new(),
             pairs: Vec::new(),
             takes: Vec::new(),
+            reserves: Vec::new(),
             uplinks: Uplinks::new(),
             wanted: Vec::new(),
             ways: Vec::from([None]),
             indices: Vec::new(),
             title: None,
+            pausing: false,
             next_link: 0,
             outputs: Outputs::default(),
         }
@@ -91,6 +97,10 @@ impl Delivery {
             Input::Title(title) => return self.retitle(now, title),
             Input::Uplink(input) => return self.uplink(now, input),
             Input::Order(order) => return self.order(now, order),
+            Input::Pausing(pausing) => {
+                self.pausing = *pausing;
+                return self.each_pair(now, Pair::step);
+            }
             Input::Tick => return self.tick(now),
             Input::Resolved { link, addresses } => (*link, Event::Resolved(addresses)),
             Input::Reached { link } => (*link, Event::Reached),
@@ -123,7 +133,8 @@ impl Delivery {
         let mounts = self.mounts.iter().map(Mount::deadline);
         let pairs = self.pairs.iter().map(|pair| pair.deadline(&self.mounts));
         let takes = self.takes.iter().map(Take::deadline);
-        mounts.chain(pairs).chain(takes).chain(self.uplinks.wakeup()).min()
+        let reserves = self.reserves.iter().map(Reserve::deadline);
+        mounts.chain(pairs).chain(takes).chain(reserves).chain(self.uplinks.wakeup()).min()
     }
 
     /// Every output's mounts as people see them, in the order of the settings.
@@ -200,7 +211,8 @@ impl Delivery {
             primary < self.mounts.len() && fallback < self.mounts.len() && primary != fallback
         });
         let takes_are = self.takes.iter().all(|take| take.place() < self.mounts.len());
-        pairs_are && takes_are && self.mounts.iter().all(|mount| mount.is_within(renditions))
+        let reserves_are = self.reserves.iter().all(|reserve| reserve.is_within(self.mounts.len()));
+        pairs_are && takes_are && reserves_are && self.mounts.iter().all(|mount| mount.is_within(renditions))
     }
 
     #[cfg(test)]
@@ -231,6 +243,19 @@ impl Delivery {
         self.takes = takes;
     }
 
+    fn each_reserve(&mut self, now: Instant) {
+        if self.reserves.is_empty() {
+            return;
+        }
+        let mut reserves = core::mem::take(&mut self.reserves);
+        self.on_ground(now, |ground| {
+            for reserve in &mut reserves {
+                reserve.step(ground);
+            }
+        });
+        self.reserves = reserves;
+    }
+
     fn each_pair(&mut self, now: Instant, mut act: impl FnMut(&mut Pair, &mut Ground<'_>)) {
         let mut pairs = core::mem::take(&mut self.pairs);
         self.on_ground(now, |ground| {
@@ -247,6 +272,7 @@ impl Delivery {
             self.uplinks.ids().filter(|&id| matches!(self.uplinks.state(id), Some(State::Up))).collect();
         let mut ground = Ground {
             up: &up,
+            pausing: self.pausing,
             sights: &mut sights,
             now,
             mounts: &mut self.mounts,
@@ -344,7 +370,8 @@ impl Delivery {
     /// Places of the mounts that somebody leads.
     fn led(&self) -> impl Iterator<Item = usize> {
         let pairs = self.pairs.iter().flat_map(|pair| [pair.places().0, pair.places().1]);
-        pairs.chain(self.takes.iter().map(Take::place))
+        let takes = self.takes.iter().map(Take::place);
+        pairs.chain(takes).chain(self.reserves.iter().map(Reserve::fallback))
     }
 
     /// Mounts that nobody leads leave a way that is gone.
@@ -427,6 +454,7 @@ impl Delivery {
                 mount.tick(step);
             }
         });
+        self.each_reserve(now);
         self.each_take(now, Take::step);
         self.each_pair(now, Pair::step);
     }
@@ -449,6 +477,7 @@ impl Delivery {
         if !self.takes.is_empty() {
             self.each_take(now, Take::step);
         }
+        self.each_reserve(now);
         self.each_pair(now, |pair, ground| {
             if pair.owns(link) {
                 pair.event(ground, link, event);
@@ -502,13 +531,19 @@ impl Delivery {
             config.mounts.iter().position(|mount| mount.id.output == name && mount.id.role == role)
         };
         let mut old = core::mem::take(&mut self.pairs);
+        let mut reserves = Vec::new();
         for policy in &config.outputs {
             let (Some(primary), Some(fallback)) =
                 (place(Role::Primary, &policy.name), place(Role::Fallback, &policy.name))
             else {
                 continue;
             };
-            let Some(pair) = Pair::of(policy, primary, fallback, &self.mounts, now) else { continue };
+            let Some(pair) = Pair::of(policy, primary, fallback, &self.mounts, now) else {
+                let metered = config.uplinks.get(1).is_some_and(|spare| spare.metered);
+                let uplinks = config.uplinks.len();
+                reserves.extend(Reserve::of(policy, primary, fallback, metered, uplinks, now));
+                continue;
+            };
             let kept = old.iter().position(|other| other.is_same(&pair));
             let fresh = self.mounts[primary].is_new() || self.mounts[fallback].is_new();
             match kept.filter(|_| !fresh) {
@@ -523,6 +558,8 @@ impl Delivery {
                 }
             }
         }
+        // What the primary is now shows at once: nothing of an old reserve is worth keeping but an open fallback.
+        self.reserves = reserves;
         let mut old = core::mem::take(&mut self.takes);
         for policy in config.outputs.iter().filter(|policy| policy.on_air == OnAir::Taken) {
             let Some(at) = place(Role::Primary, &policy.name) else { continue };

@@ -129,6 +129,8 @@ pub enum Input {
     },
     /// Something happened to an uplink.
     Uplink(crate::uplink::Input),
+    /// The programme pauses, or does not any more: listeners who are moved in a pause notice nothing.
+    Pausing(bool),
     /// Somebody wants the listeners moved; see [`crate::Delivery::may`].
     Order(Order),
     /// A new title for all mounts.

@@ -22,6 +22,7 @@ mod pair;
 pub mod profile;
 mod proof;
 pub mod recording;
+mod reserve;
 pub mod survey;
 mod take;
 #[cfg(test)]

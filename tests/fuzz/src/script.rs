@@ -297,6 +297,7 @@ impl Edge {
             | Input::Uplink(_)
             | Input::Title(_)
             | Input::Order(_)
+            | Input::Pausing(_)
             | Input::Configure(_)
             | Input::Tick => None,
         };

@@ -182,6 +182,7 @@ impl Watch {
             | Input::Uplink(_)
             | Input::Title(_)
             | Input::Order(_)
+            | Input::Pausing(_)
             | Input::Configure(_)
             | Input::Tick => {}
         }

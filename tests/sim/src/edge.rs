@@ -142,6 +142,7 @@ impl World {
             | Input::Uplink(_)
             | Input::Title(_)
             | Input::Order(_)
+            | Input::Pausing(_)
             | Input::Configure(_)
             | Input::Tick => {}
         }

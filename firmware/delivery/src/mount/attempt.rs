@@ -215,12 +215,12 @@ impl Mount {
     fn begin(&mut self, step: &Step<'_>) -> Feed {
         let rendition = &self.config.rendition;
         match self.start {
-            Start::Held => Feed::held(step.now, rendition, AHEAD),
+            Start::Held => Feed::held(step.now, rendition, self.ahead),
             Start::After(cut) => {
                 // Whatever comes later on is an attempt of another day.
                 self.start = Start::Live;
                 let block = self.profile().block.unwrap_or(1);
-                Feed::after(cut, block, step.now, rendition, AHEAD)
+                Feed::after(cut, block, step.now, rendition, self.ahead)
             }
             Start::Live => {
                 // A mount without listeners starts with one burst, which a player can fill itself from. Where listeners are
@@ -233,7 +233,7 @@ impl Mount {
                     let most = rendition.bitrate.bytes_per_second().saturating_mul(lag) / 2000;
                     step.index.boundary_from(step.index.live() - BURST.min(most)).max(step.index.oldest())
                 };
-                Feed::live(start, step.now, rendition, AHEAD)
+                Feed::live(start, step.now, rendition, self.ahead)
             }
         }
     }
@@ -377,8 +377,6 @@ impl Mount {
 
 /// What a player holds of a new mount: the server's default burst.
 const BURST: u64 = 65_536;
-/// What a listener's queue takes at once: 512 KiB less his burst, and less as much again (DESIGN 3).
-const AHEAD: u64 = (512 - 64 - 64) * 1024;
 /// A server gives a client some 15 s for its head (Icecast's `header-timeout`).
 const POISED: Duration = Duration::from_secs(10);
 const MOST_ADDRESSES: usize = 16;

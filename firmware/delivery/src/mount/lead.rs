@@ -249,6 +249,11 @@ impl Mount {
         }
     }
 
+    /// Bytes that may go out unpaced from the next connection on.
+    pub(crate) fn may_go_ahead(&mut self, bytes: u64) {
+        self.ahead = bytes;
+    }
+
     /// Tries this address first from now on: a name may lead to several servers.
     pub(crate) fn prefer(&mut self, address: IpAddr) {
         (self.good, self.attempt) = (Some(address), 0);

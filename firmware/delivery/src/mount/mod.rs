@@ -72,6 +72,8 @@ pub(crate) struct Mount {
     paired: bool,
     /// The way out that the next attempt takes.
     uplink: Option<UplinkId>,
+    /// Bytes that may go out unpaced: what a listener's queue on the server takes at once.
+    ahead: u64,
     /// How the next connection begins.
     start: Start,
     /// Somebody else says when to open it.
@@ -148,6 +150,7 @@ impl Mount {
             rendition,
             paired,
             uplink: None,
+            ahead: AHEAD,
             start: Start::Live,
             led: false,
             poised: false,
@@ -343,3 +346,6 @@ impl Mount {
         }
     }
 }
+
+/// What a listener's queue takes at once: 512 KiB less his burst, and less as much again (DESIGN 3).
+const AHEAD: u64 = (512 - 64 - 64) * 1024;

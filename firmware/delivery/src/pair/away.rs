@@ -99,7 +99,8 @@ impl Pair {
         }
         let good = *away.good.get_or_insert(now);
         let wanted = match self.policy.give_back {
-            GiveBack::Auto | GiveBack::AtSilence => now.since(good) >= settle && !away.stay,
+            GiveBack::Auto => now.since(good) >= settle && !away.stay,
+            GiveBack::AtSilence => now.since(good) >= settle && !away.stay && ground.pausing,
             GiveBack::Manual => false,
         };
         if wanted {

@@ -45,6 +45,8 @@ pub(crate) struct Ground<'a> {
     pub next_link: &'a mut u32,
     /// What is seen of the uplinks on the way.
     pub sights: &'a mut Vec<(UplinkId, SocketAddr, Sight)>,
+    /// The programme pauses.
+    pub pausing: bool,
     /// Those of them that are known to work.
     pub up: &'a [UplinkId],
     /// How many uplinks are set.
@@ -206,6 +208,12 @@ impl Pair {
         mounts[self.primary].route(first);
         mounts[self.fallback].route(second);
         mounts[self.fallback].begin_with(Start::Held);
+        // A listener's queue less his burst, and less a burst for what is on its way (DESIGN 3).
+        let proven = self.proven();
+        let ahead = proven.queue.saturating_sub(proven.burst).saturating_sub(65_536).max(16_384);
+        for place in [self.primary, self.fallback] {
+            mounts[place].may_go_ahead(ahead);
+        }
     }
 
     pub(crate) fn owns(&self, link: LinkId) -> bool {
