@@ -357,3 +357,52 @@ fn an_encoder_may_move_to_its_thread() {
     .unwrap();
     assert_eq!(packets, 1);
 }
+
+/// The packet with which a fresh decoder that begins with packet `first` has SBR; `None` if it never has.
+fn first_with_sbr(packets: &[Vec<u8>], first: usize) -> Option<usize> {
+    /// FDK's decoder wants to see some packets before it believes that it is in step, and begins with the first of them.
+    const IN_STEP: usize = 3;
+    let mut decoder = fdk_aac::dec::Decoder::new(fdk_aac::dec::Transport::Adts);
+    let mut pcm = vec![0; 8192];
+    packets[first..].iter().enumerate().find_map(|(count, packet)| {
+        decoder.fill(packet).unwrap();
+        decoder.decode_frame(&mut pcm).ok()?;
+        let heard = is_sharp(&pcm[..decoder.decoded_frame_size().min(pcm.len())]);
+        heard.then(|| first + count - IN_STEP)
+    })
+}
+
+/// Whether noise reaches above the core's own band (half the rate of the whole): that is what SBR makes. The fourth difference of
+/// white noise has 70 times its power, of noise that ends at a quarter of the rate a fraction of that.
+fn is_sharp(pcm: &[i16]) -> bool {
+    let left: Vec<f32> = pcm.iter().step_by(2).map(|&sample| f32::from(sample)).collect();
+    let fourth = |w: &[f32]| w[0] - 4.0 * w[1] + 6.0 * w[2] - 4.0 * w[3] + w[4];
+    let sharp: f32 = left.windows(5).map(|w| fourth(w).powi(2)).sum();
+    let all: f32 = left.iter().map(|sample| sample * sample).sum();
+    sharp > all * 5.0 && all > 0.0
+}
+
+#[test]
+fn decoders_can_change_over_to_every_packet_that_is_called_an_entry() {
+    let mut noise = 0x2545_F491_4F6C_DD1D_u64;
+    let pcm: Vec<f32> = std::iter::repeat_with(|| {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        ((noise >> 40) as f32 / (1 << 23) as f32 - 1.0) * 0.3
+    })
+    .take(48_000 * 3 * 2)
+    .collect();
+    for kbit in [64, 48] {
+        let rendition = rendition(Codec::HeAac, kbit, Channels::Stereo, SampleRate::Hz48000);
+        let every = Encoder::new(rendition, Options::default()).unwrap().entry_every() as usize;
+        let packets = encoded(rendition, Options::default(), &pcm, 2048);
+        for first in 20_usize..31 {
+            let entry = first.next_multiple_of(every);
+            let found = first_with_sbr(&packets, first);
+            // A decoder that had to do without may take one packet more to fade SBR in.
+            let near = found.is_some_and(|found| (entry..=entry + 1).contains(&found));
+            assert!(near, "{kbit} kbit/s from packet {first}: {found:?}, not {entry}");
+        }
+    }
+}
