@@ -270,7 +270,10 @@ impl Delivery {
         let mut sights = Vec::new();
         let up: Vec<UplinkId> =
             self.uplinks.ids().filter(|&id| matches!(self.uplinks.state(id), Some(State::Up))).collect();
+        let metered = |id: UplinkId| self.uplinks.config(id).is_some_and(|config| config.metered);
+        let metered: Vec<UplinkId> = self.uplinks.ids().filter(|&id| metered(id)).collect();
         let mut ground = Ground {
+            metered: &metered,
             up: &up,
             pausing: self.pausing,
             sights: &mut sights,
@@ -367,11 +370,10 @@ impl Delivery {
         self.ways = ways;
     }
 
-    /// Places of the mounts that somebody leads.
+    /// Places of the mounts whose ways somebody chooses.
     fn led(&self) -> impl Iterator<Item = usize> {
         let pairs = self.pairs.iter().flat_map(|pair| [pair.places().0, pair.places().1]);
-        let takes = self.takes.iter().map(Take::place);
-        pairs.chain(takes).chain(self.reserves.iter().map(Reserve::fallback))
+        pairs.chain(self.takes.iter().map(Take::place))
     }
 
     /// Mounts that nobody leads leave a way that is gone.
@@ -541,7 +543,8 @@ impl Delivery {
             let Some(pair) = Pair::of(policy, primary, fallback, &self.mounts, now) else {
                 let metered = config.uplinks.get(1).is_some_and(|spare| spare.metered);
                 let uplinks = config.uplinks.len();
-                reserves.extend(Reserve::of(policy, primary, fallback, metered, uplinks, now));
+                let open = self.mounts[fallback].source().is_some();
+                reserves.extend(Reserve::of(policy, (primary, fallback), open, metered, uplinks, now));
                 continue;
             };
             let kept = old.iter().position(|other| other.is_same(&pair));
@@ -573,8 +576,9 @@ impl Delivery {
         }
         // Whoever is led no more opens by himself.
         let led: Vec<usize> = self.led().collect();
+        let kept: Vec<usize> = self.reserves.iter().map(Reserve::fallback).collect();
         for (place, mount) in self.mounts.iter_mut().enumerate() {
-            if !led.contains(&place) {
+            if !led.contains(&place) && !kept.contains(&place) {
                 mount.lead(now, false);
             }
         }

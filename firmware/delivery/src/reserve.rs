@@ -31,8 +31,8 @@ impl Reserve {
     /// `None` for a fallback that is always full.
     pub(crate) fn of(
         policy: &OutputConfig,
-        primary: usize,
-        fallback: usize,
+        (primary, fallback): (usize, usize),
+        open: bool,
         metered: bool,
         uplinks: usize,
         now: Instant,
@@ -51,7 +51,8 @@ impl Reserve {
             lone: policy.lone,
             settle: policy.settle,
             primary_is: Primary::Off { since: now },
-            open: !cold,
+            // After a reload a cold one may be open still.
+            open: open || !cold,
         })
     }
 
@@ -119,19 +120,23 @@ mod tests {
 
     const START: Instant = Instant::from_millis(1000);
 
-    fn core(standby: Standby) -> Delivery {
-        let (primary, mut fallback) = (testing::mount("main"), testing::mount("main"));
-        fallback.id.role = Role::Fallback;
-        fallback.path = "/live_fallback".into();
-        let policy = OutputConfig {
+    fn policy(standby: Standby, lone: Lone) -> OutputConfig {
+        OutputConfig {
             name: "main".into(),
             standby,
             on_air: OnAir::Always,
             give_back: Return::Auto,
             settle: Duration::from_secs(60),
-            lone: Lone::Both,
+            lone,
             proven: None,
-        };
+        }
+    }
+
+    fn core(standby: Standby) -> Delivery {
+        let (primary, mut fallback) = (testing::mount("main"), testing::mount("main"));
+        fallback.id.role = Role::Fallback;
+        fallback.path = "/live_fallback".into();
+        let policy = policy(standby, Lone::Both);
         let mounts = Vec::from([primary, fallback]);
         let config = Config { mounts, outputs: Vec::from([policy]), ..testing::config(&[]) };
         let mut core = Delivery::new();
@@ -155,6 +160,37 @@ mod tests {
         core.handle(START + MISSED, &Input::Tick);
         core.handle(START + MISSED, &Input::Tick);
         assert_eq!(fallback(&core), MountState::Connecting);
+    }
+
+    #[test]
+    fn a_fallback_that_is_not_held_goes_by_the_second_uplink() {
+        use crate::event::{Output, UplinkId};
+        use crate::uplink::UplinkConfig;
+        let uplink = |name: &str| UplinkConfig {
+            name: name.into(),
+            interface: name.into(),
+            ..UplinkConfig::default()
+        };
+        for lone in [Lone::Both, Lone::PrimaryOnly] {
+            let (primary, mut fallback) = (testing::mount("main"), testing::mount("main"));
+            fallback.id.role = Role::Fallback;
+            fallback.path = "/live_fallback".into();
+            let policy = policy(Standby::Full, lone);
+            let mounts = Vec::from([primary, fallback]);
+            let uplinks = Vec::from([uplink("up0"), uplink("up1")]);
+            let config = Config { mounts, uplinks, outputs: Vec::from([policy]), ..testing::config(&[]) };
+            let mut core = Delivery::new();
+            let mut ways = Vec::new();
+            for (ms, input) in [(0, Input::Configure(config.into())), (20, Input::Tick)] {
+                core.handle(START + Duration::from_millis(ms), &input);
+                while let Some(output) = core.poll() {
+                    if let Output::Resolve { uplink, .. } = output {
+                        ways.push(uplink);
+                    }
+                }
+            }
+            assert_eq!(ways, [Some(UplinkId(0)), Some(UplinkId(1))], "{lone:?}");
+        }
     }
 
     #[test]

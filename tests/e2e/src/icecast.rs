@@ -57,6 +57,8 @@ pub struct Headend {
     pub version: Version,
     /// Mounts whose listeners have somewhere to go, with their fallback mount.
     pub fallbacks: Vec<(String, String)>,
+    /// Whether listeners come back when a mount's source does (`fallback-override`).
+    pub overrides: bool,
     /// Sources it takes in all.
     pub sources: u32,
     /// Seconds after which a source without a readable byte is dropped.
@@ -80,6 +82,7 @@ impl Default for Headend {
         Self {
             version: Version::Installed,
             fallbacks: vec![("/live".to_owned(), "/live_fallback".to_owned())],
+            overrides: true,
             sources: 40,
             source_timeout: 10,
             burst: 65_535,
@@ -139,9 +142,11 @@ impl Headend {
             sockets +=
                 &socket(self.bind, port, &format!("<shoutcast-mount>{}</shoutcast-mount>", escape(mount)));
         }
-        let every_listener = match self.version {
-            Version::Installed => "1",
-            Version::V25 => "all",
+        let every_listener = match (self.overrides, self.version) {
+            (true, Version::Installed) => "1",
+            (true, Version::V25) => "all",
+            (false, Version::Installed) => "0",
+            (false, Version::V25) => "none",
         };
         let mounts: String = self
             .fallbacks

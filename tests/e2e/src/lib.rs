@@ -5,6 +5,7 @@
 //! names what it waited for and what it saw last; nothing listens beyond 127.0.0.1; all files lie in folders that vanish.
 #![forbid(unsafe_code)]
 
+pub mod by_content;
 pub mod card;
 pub mod daemon;
 pub mod decode;
@@ -12,6 +13,7 @@ pub mod ears;
 pub mod every_codec;
 pub mod harbor;
 pub mod icecast;
+pub mod lane;
 pub mod liar;
 pub mod listener;
 pub mod metronome;

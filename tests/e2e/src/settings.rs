@@ -103,19 +103,32 @@ pub struct Output {
     pub name: String,
     /// Its mounts.
     pub mounts: Vec<(Role, Mount)>,
+    /// More lines for its table, and whole tables after them: `settle = "3 s"`, `[output.proven]`.
+    pub rules: String,
 }
+
+/// What a survey finds where everything is as it should be.
+pub const PROVEN: &str = "\n[output.proven]\nfallback = true\noverride = true\nevict = true\n";
 
 impl Output {
     /// One primary and nothing else.
     #[must_use]
     pub fn alone(name: &str, primary: Mount) -> Self {
-        Self { name: name.to_owned(), mounts: vec![(Role::Primary, primary)] }
+        Self { name: name.to_owned(), mounts: vec![(Role::Primary, primary)], rules: String::new() }
     }
 
     /// A primary and its fallback.
     #[must_use]
     pub fn pair(name: &str, primary: Mount, fallback: Mount) -> Self {
-        Self { name: name.to_owned(), mounts: vec![(Role::Primary, primary), (Role::Fallback, fallback)] }
+        let mounts = vec![(Role::Primary, primary), (Role::Fallback, fallback)];
+        Self { name: name.to_owned(), mounts, rules: String::new() }
+    }
+
+    /// With more lines in its table, and tables after them.
+    #[must_use]
+    pub fn with(mut self, rules: &str) -> Self {
+        self.rules.push_str(rules);
+        self
     }
 
     /// The usual pair on one Icecast: `/live` in MP3 at 320 kbit/s and `/live_fallback` at 192.
@@ -179,6 +192,7 @@ impl Settings {
         for output in &self.outputs {
             text.push_str("\n[[output]]\n");
             line(&mut text, "name", &output.name);
+            text.push_str(&output.rules);
             for (role, mount) in &output.mounts {
                 write!(text, "\n[output.{role}]\n").expect("a String takes everything");
                 line(&mut text, "url", &mount.url);

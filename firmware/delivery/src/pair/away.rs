@@ -92,6 +92,9 @@ impl Pair {
         let best = ground.ways.first().copied().flatten();
         // With nothing but the way it is on, the primary comes back there too once it can.
         let good = ground.is_usable(best) && (best != here || ground.ways.len() > 1 || ground.uplinks < 2);
+        // Where bytes cost money nothing is waited for but a path that holds.
+        let costly = here.is_some_and(|here| ground.metered.contains(&here));
+        let settle = if costly { settle.min(COSTLY) } else { settle };
         let Phase::Away(away) = &mut self.phase else { return };
         if !good {
             away.good = None;
@@ -308,6 +311,8 @@ fn urgent_cut(ground: &Ground<'_>, place: usize, back: &Return, now: Instant) ->
 }
 
 const PACE: Duration = Duration::from_millis(50);
+/// A way back from an uplink whose bytes cost money need not hold for longer than this.
+const COSTLY: Duration = Duration::from_secs(3);
 /// No acknowledgement for so long is a fault of the fallback's path, too.
 const FAULT: Duration = Duration::from_millis(700);
 /// The server's own turns bring everything to the listeners within one of 0.25 s.

@@ -335,7 +335,8 @@ impl Pair {
             cut,
             moved: how.to_string(),
             pause_ms: 0,
-            lost_ms: Some(0),
+            // What a server ends by itself it may end in the middle of a block that counts as heard.
+            lost_ms: (doubt.look.holder != Holder::Nobody).then_some(0),
             healed: None,
         });
         self.phase = Phase::Moving(Moving {

@@ -45,6 +45,8 @@ pub(crate) struct Ground<'a> {
     pub next_link: &'a mut u32,
     /// What is seen of the uplinks on the way.
     pub sights: &'a mut Vec<(UplinkId, SocketAddr, Sight)>,
+    /// Those whose bytes cost money.
+    pub metered: &'a [UplinkId],
     /// The programme pauses.
     pub pausing: bool,
     /// Those of them that are known to work.

@@ -49,7 +49,8 @@ fn a_pair_may_be_a_fallback_alone() -> Result<()> {
     let server = Headend::default().start()?;
     let (_folder, input) = metronome()?;
     let fallback = Mount::icecast(server.url("/live_fallback"), Codec::Mp3, 192);
-    let second_box = Output { name: "second".to_owned(), mounts: vec![(Role::Fallback, fallback)] };
+    let second_box =
+        Output { name: "second".to_owned(), mounts: vec![(Role::Fallback, fallback)], rules: String::new() };
     let daemon = Daemon::start(&Settings::new(input, second_box))?;
     daemon.wait_until_verified(SOON)?;
     ensure!(server.source("/live")?.is_none());
