@@ -15,7 +15,8 @@ use crate::uplink::tune;
 pub(crate) fn prepare_source(stream: &TcpStream, kept: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
-    tracing::debug!("{}", tune(stream, kept)?.word());
+    let cap = tune(stream, kept)?;
+    tracing::debug!("{}", cap.word());
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(15)))?;
     Ok(())
 }

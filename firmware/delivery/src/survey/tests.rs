@@ -1,3 +1,5 @@
+//! A survey by hand: what is asked, and what comes of the answers.
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
