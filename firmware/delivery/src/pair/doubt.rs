@@ -258,7 +258,7 @@ impl Pair {
                 return self.begin_moving(ground, at + MOVED, how);
             }
             Eviction::Asked(at) if now.since(at) < EVICT_PATIENCE => return,
-            Eviction::Asked(_) => doubt.look.eviction = Eviction::Refused,
+            Eviction::Asked(_) => doubt.look.unanswered(ground),
             Eviction::Idle | Eviction::Refused => {}
         }
         if doubt.look.holder == Holder::Nobody {
@@ -508,7 +508,7 @@ const RETRY: Duration = Duration::from_millis(1300);
 const PACE: Duration = Duration::from_millis(50);
 const DRAINED: Duration = Duration::from_millis(40);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-const EVICT_PATIENCE: Duration = Duration::from_secs(2);
+const EVICT_PATIENCE: Duration = Duration::from_secs(1);
 /// A figure of the server is at most so old.
 const STALE: Duration = Duration::from_secs(7);
 /// The server looks at its clock once a second.

@@ -2,7 +2,7 @@
 //! request that ends it, held ready.
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,10 @@ pub(super) struct Look {
     evict: Option<LinkId>,
     probe: Option<LinkId>,
     opened: Instant,
+    /// Where to, and through which uplink.
+    to: Option<(SocketAddr, Option<UplinkId>)>,
+    /// Evictions that got no answer.
+    tries: u32,
     pub holder: Holder,
     pub eviction: Eviction,
     pub heard: Option<Heard>,
@@ -81,6 +85,7 @@ impl Look {
         let mount: &Mount = &ground.mounts[place];
         let (config, tls) = (mount.config(), mount.tls());
         let address = mount.page_address(address);
+        look.to = Some((address, uplink));
         let mut renditions = Vec::from([mount.rendition()]);
         if others != mount.rendition() {
             renditions.push(others);
@@ -132,13 +137,40 @@ impl Look {
 
     /// Asks the server to end the mount's source.
     pub(super) fn evict(&mut self, ground: &mut Ground<'_>, place: usize) {
-        let Some(link) = self.evict else {
-            self.eviction = Eviction::Refused;
-            return;
-        };
-        let request = request::evict(ground.mounts[place].config(), ground.agent);
-        ground.out.push_back(Output::Request { link, request });
+        let mount = &ground.mounts[place];
+        let request = request::evict(mount.config(), ground.agent);
+        match (self.evict, self.to) {
+            (Some(link), _) => ground.out.push_back(Output::Request { link, request }),
+            // The connection that was kept ready is gone: a new one.
+            (None, Some((address, uplink))) if self.tries < MOST_TRIES => {
+                let tls = mount.tls();
+                let link = ground.link();
+                self.evict = Some(link);
+                ground.out.push_back(Output::Ask {
+                    link,
+                    uplink,
+                    address,
+                    tls,
+                    request: Some(request),
+                    question: Question::Evict,
+                    patience: PATIENCE,
+                });
+            }
+            (None, _) => {
+                self.eviction = Eviction::Refused;
+                return;
+            }
+        }
         self.eviction = Eviction::Asked(ground.now);
+    }
+
+    /// No answer came: the next request goes over a new connection.
+    pub(super) fn unanswered(&mut self, ground: &mut Ground<'_>) {
+        if let Some(link) = self.evict.take() {
+            ground.out.push_back(Output::Close { link });
+        }
+        self.tries += 1;
+        self.eviction = Eviction::Idle;
     }
 
     pub(super) fn event(&mut self, now: Instant, agent: &str, link: LinkId, event: &Event<'_>) {
@@ -188,7 +220,10 @@ impl Look {
                     self.source = None;
                 } else if self.evict == Some(link) {
                     self.evict = None;
-                    self.eviction = Eviction::Refused;
+                    self.tries += 1;
+                    if matches!(self.eviction, Eviction::Asked(_)) {
+                        self.eviction = Eviction::Idle;
+                    }
                 } else if self.probe == Some(link) {
                     self.probe = None;
                 }
@@ -220,6 +255,7 @@ impl Look {
     }
 }
 
+const MOST_TRIES: u32 = 4;
 /// A server's threads hand a new listener on within this.
 const JOINED: Duration = Duration::from_millis(350);
 const PATIENCE: Duration = Duration::from_secs(5);
