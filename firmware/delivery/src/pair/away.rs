@@ -10,9 +10,9 @@ use units::Instant;
 use super::look::Look;
 use super::{Ground, Pair, Phase};
 use crate::config::Return as GiveBack;
-use crate::event::UplinkId;
-use crate::mount::Mount;
+use crate::event::{Answer, LinkId, Output, UplinkId};
 use crate::mount::feed::{Cut, Start};
+use crate::mount::{Event, Mount};
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Away {
@@ -52,6 +52,35 @@ enum Stage {
     Greeting,
     /// Its first block is out; the listeners are fetched until then.
     Landing { until: Instant },
+    /// It carries the programme. Has anybody stayed on the fallback?
+    Counting { link: LinkId, until: Instant, stayed: Option<bool> },
+}
+
+impl Return {
+    pub(super) fn owns(&self, link: LinkId) -> bool {
+        self.look.owns(link) || matches!(self.stage, Stage::Counting { link: asked, .. } if asked == link)
+    }
+
+    pub(super) fn event(&mut self, now: Instant, agent: &str, link: LinkId, event: &Event<'_>) {
+        match (&mut self.stage, event) {
+            (Stage::Counting { link: asked, stayed, .. }, Event::Answered(answer)) if *asked == link => {
+                *stayed = Some(matches!(answer, Answer::Source { listeners: Some(1..), .. }));
+            }
+            (Stage::Counting { link: asked, stayed, .. }, Event::Failed(_) | Event::Closed(_))
+                if *asked == link =>
+            {
+                *stayed = Some(false);
+            }
+            (
+                Stage::Poising
+                | Stage::Draining { .. }
+                | Stage::Greeting
+                | Stage::Landing { .. }
+                | Stage::Counting { .. },
+                _,
+            ) => self.look.event(now, agent, link, event),
+        }
+    }
 }
 
 impl Pair {
@@ -170,6 +199,11 @@ impl Pair {
                 }
             }
             Stage::Landing { until } => self.landing(ground, until),
+            Stage::Counting { until, stayed, .. } => match stayed {
+                Some(stayed) => self.landed(ground, stayed),
+                None if now >= until => self.landed(ground, false),
+                None => {}
+            },
         }
     }
 
@@ -253,10 +287,44 @@ impl Pair {
             ground.with(self.primary, Mount::measure);
             return;
         }
+        ground.with(self.primary, |mount, step| mount.open_gate(step));
+        let Phase::Return(back) = &self.phase else { return };
+        // With the fallback itself gone there is nobody to be counted.
+        let link = if back.urgent { None } else { self.ask_who_listens(ground) };
+        let Phase::Return(back) = &mut self.phase else { return };
+        match link {
+            Some(link) => {
+                back.stage = Stage::Counting { link, until: now + COUNT, stayed: None };
+                back.next = now + COUNT;
+            }
+            None => self.landed(ground, false),
+        }
+    }
+
+    /// The listeners are on the primary again; `stayed`: some are not.
+    fn landed(&mut self, ground: &mut Ground<'_>, stayed: bool) {
+        let now = ground.now;
         let Phase::Return(back) = &mut self.phase else { return };
         back.look.close(ground);
+        if let Stage::Counting { link, .. } = back.stage {
+            ground.out.push_back(Output::Close { link });
+        }
         let quick = now.since(back.away_since) < self.settle_time();
-        ground.with(self.primary, |mount, step| mount.open_gate(step));
+        if stayed {
+            let what = "listeners stay on the fallback although the primary is back: the server does not override \
+                        (set fallback-override, or write override = false); both mounts are full";
+            self.tell(ground, what.into(), true);
+            self.crowd = super::Crowd::Due { at: now + super::CROWD_EVERY, there: true };
+            ground.with(self.fallback, |mount, step| {
+                mount.begin_with(Start::Live);
+                mount.lead(step.now, false);
+                mount.open_gate(step);
+            });
+            self.returned = Some(now);
+            self.close_incident(ground);
+            self.phase = Phase::Calm;
+            return;
+        }
         ground.with(self.fallback, |mount, step| {
             mount.drop_source(step, "its listeners are back on the primary");
             mount.begin_with(Start::Held);
@@ -319,6 +387,8 @@ const FAULT: Duration = Duration::from_millis(700);
 const QUIET: Duration = Duration::from_millis(300);
 /// Two quiet turns, and a little (DESIGN 3).
 const LANDING: Duration = Duration::from_millis(600);
+/// For the server's answer who listens to the fallback.
+const COUNT: Duration = Duration::from_secs(2);
 /// A primary that has not got its first block by so long after its landing does not get it at all.
 const TAKEN: Duration = Duration::from_millis(700);
 const PATIENCE: Duration = Duration::from_secs(8);

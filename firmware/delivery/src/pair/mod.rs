@@ -226,7 +226,7 @@ impl Pair {
             Phase::Calm | Phase::Away(_) => false,
             Phase::Doubt(doubt) => doubt.look.owns(link),
             Phase::Moving(moving) => moving.look.owns(link),
-            Phase::Return(back) => back.look.owns(link),
+            Phase::Return(back) => back.owns(link),
         }
     }
 
@@ -301,7 +301,7 @@ impl Pair {
             Phase::Calm | Phase::Away(_) => {}
             Phase::Doubt(doubt) => doubt.look.event(now, agent, link, event),
             Phase::Moving(moving) => moving.look.event(now, agent, link, event),
-            Phase::Return(back) => back.look.event(now, agent, link, event),
+            Phase::Return(back) => back.event(now, agent, link, event),
         }
         self.step(ground);
     }
@@ -456,23 +456,10 @@ impl Pair {
         let now = ground.now;
         match self.crowd {
             Crowd::Due { at, there } if at <= now => {
-                let link = ground.link();
-                let fallback = &ground.mounts[self.fallback];
-                let Some(sight) = fallback.sight() else {
-                    self.crowd = Crowd::Due { at: now + CROWD_EVERY, there };
-                    return;
+                self.crowd = match self.ask_who_listens(ground) {
+                    Some(link) => Crowd::Asked { link, there, until: now + CROWD_PATIENCE * 2 },
+                    None => Crowd::Due { at: now + CROWD_EVERY, there },
                 };
-                let config = fallback.config();
-                ground.out.push_back(Output::Ask {
-                    link,
-                    uplink: fallback.uplink(),
-                    address: fallback.page_address(sight.address),
-                    tls: fallback.tls(),
-                    request: Some(request::admin_stats(config, ground.agent)),
-                    question: Question::Source { path: config.path.clone() },
-                    patience: CROWD_PATIENCE,
-                });
-                self.crowd = Crowd::Asked { link, there, until: now + CROWD_PATIENCE * 2 };
             }
             Crowd::Asked { there, until, link } if until <= now => {
                 ground.out.push_back(Output::Close { link });
@@ -480,6 +467,24 @@ impl Pair {
             }
             Crowd::Due { .. } | Crowd::Asked { .. } => {}
         }
+    }
+
+    /// Asks the server for the fallback's listeners.
+    fn ask_who_listens(&self, ground: &mut Ground<'_>) -> Option<LinkId> {
+        let address = ground.mounts[self.fallback].sight()?.address;
+        let link = ground.link();
+        let fallback = &ground.mounts[self.fallback];
+        let config = fallback.config();
+        ground.out.push_back(Output::Ask {
+            link,
+            uplink: fallback.uplink(),
+            address: fallback.page_address(address),
+            tls: fallback.tls(),
+            request: Some(request::admin_stats(config, ground.agent)),
+            question: Question::Source { path: config.path.clone() },
+            patience: CROWD_PATIENCE,
+        });
+        Some(link)
     }
 
     const fn is_crowded(&self) -> bool {
@@ -512,7 +517,10 @@ impl Pair {
             self.tell(ground, what.to_string(), true);
         }
         let astray = elsewhere && !self.strayed;
-        if sight.held == full || stray || astray || (sight.held && sight.written + 2 >= block) {
+        let gone = !ground.is_usable(ground.mounts[self.fallback].uplink());
+        // Whoever listens to a full one is not disturbed for the sake of a better way.
+        let misplaced = if full { gone } else { stray || astray };
+        if sight.held == full || misplaced || (sight.held && sight.written + 2 >= block) {
             let start = if full { Start::Live } else { Start::Held };
             self.led_to = address;
             ground.with(self.fallback, |mount, step| {
