@@ -80,9 +80,19 @@ impl Undisturbed {
                 at += 1;
                 continue;
             };
-            let place = match due {
-                Some(due) => known.iter().copied().min_by_key(|place| place.abs_diff(due)),
-                None => known.first().copied(),
+            let run = |place: usize| {
+                let follow = self.packets[place..].iter().take(CHAIN).scan(at, |at, packet| {
+                    let same = heard[*at..].starts_with(packet);
+                    *at += packet.len();
+                    same.then_some(())
+                });
+                follow.count()
+            };
+            let place = match known.iter().copied().find(|&place| Some(place) == due) {
+                Some(place) => Some(place),
+                None => known.iter().copied().max_by_key(|&place| {
+                    (run(place), std::cmp::Reverse(place.abs_diff(due.unwrap_or_default())))
+                }),
             };
             let Some(place) = place else { break };
             if due.is_none() {
@@ -125,6 +135,8 @@ impl Undisturbed {
     }
 }
 
+/// So many packets that follow tell apart what is alike.
+const CHAIN: usize = 50;
 /// Fewer equal bytes than these are chance: headers are alike.
 const PIECE: usize = 8;
 

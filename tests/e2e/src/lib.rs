@@ -9,6 +9,7 @@ pub mod by_content;
 pub mod card;
 pub mod daemon;
 pub mod decode;
+pub mod dns;
 pub mod ears;
 pub mod every_codec;
 pub mod harbor;

@@ -295,9 +295,11 @@ impl Mount {
         self.streaming().map_or(0, |stream| stream.feed.lag_ms(self.rendition, indices))
     }
 
-    /// One byte of filler.
+    /// One byte of filler, on a held mount only: inside a programme it would be heard.
     pub(crate) fn fill(&mut self, step: &mut Step<'_>) {
-        if let Some(stream) = self.streaming_mut() {
+        if let Some(stream) = self.streaming_mut()
+            && stream.feed.is_held()
+        {
             stream.feed.add_filler();
         }
         self.produced(step);

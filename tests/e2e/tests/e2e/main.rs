@@ -14,6 +14,7 @@ mod peers;
 mod reload;
 mod secrets;
 mod stage;
+mod strangers;
 mod survey;
 mod take;
 mod titles;

@@ -33,17 +33,17 @@ fn kernel() -> Result<String> {
 }
 
 /// A pair of one rendition that hands over: a listener's bytes are one piece of the encoder's output.
-fn pair(name: &str, address: std::net::Ipv4Addr, server: &Icecast) -> Output {
+pub(crate) fn pair(name: &str, address: std::net::Ipv4Addr, server: &Icecast) -> Output {
     let mount = |path: &str| Mount::icecast(url(address, server, path), Codec::Mp3, 192);
     Output::pair(name, mount("/live"), mount("/live_fallback")).with(&format!("settle = \"3 s\"\n{PROVEN}"))
 }
 
-fn hand_over<'a>(status: &'a Snapshot, output: &str) -> Option<&'a HandOverReport> {
+pub(crate) fn hand_over<'a>(status: &'a Snapshot, output: &str) -> Option<&'a HandOverReport> {
     status.outputs.iter().find(|candidate| candidate.name == output)?.hand_over.as_ref()
 }
 
 /// All primaries on air, all fallbacks held.
-fn wait_until_ready(daemon: &Daemon) -> Result<Snapshot> {
+pub(crate) fn wait_until_ready(daemon: &Daemon) -> Result<Snapshot> {
     daemon.wait_for("primaries are verified and fallbacks held", SOON, |status| {
         daemon::mounts(status).all(|mount| match mount.role {
             Role::Primary => mount.state == MountState::Verified,

@@ -11,6 +11,7 @@ mod floor;
 mod hand_over;
 mod latency;
 mod listener;
+mod outages;
 mod pauses;
 mod table;
 mod turn;
@@ -66,6 +67,8 @@ pub(crate) struct Arguments {
 enum Other {
     /// What listeners hear while the uplinks fail, beside ffmpeg and Liquidsoap
     HandOver(hand_over::Arguments),
+    /// Seconds lost when servers of several kinds are killed or cut off, and when the only uplink fails
+    Outages(outages::Arguments),
 }
 
 /// Parts of the bench.
@@ -82,8 +85,10 @@ enum Part {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if let Some(Other::HandOver(arguments)) = &arguments.other {
-        return hand_over::run(arguments);
+    match &arguments.other {
+        Some(Other::HandOver(arguments)) => return hand_over::run(arguments),
+        Some(Other::Outages(arguments)) => return outages::run(arguments),
+        None => {}
     }
     ensure!(arguments.rounds > 0, "--rounds 0 measures nothing; use 1 or more");
     ensure!(arguments.seconds >= 5, "--seconds {} is too short; use 5 or more", arguments.seconds);
