@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::driver::Driver;
 use crate::socket;
 use crate::uplink::Uplinks;
-use crate::wire::{Wire, handshake, io_failure};
+use crate::wire::{STRAY, Wire, handshake, io_failure};
 
 /// A connected source, shared by its task and the driver. Never borrowed across a wait.
 pub(crate) struct Source {
@@ -214,6 +214,8 @@ pub(crate) async fn send(wire: &mut Wire, request: &[u8]) -> Result<Rc<TcpStream
     Ok(stream)
 }
 
+/// A busy server may do it to two in a row.
+const STRAY_TRIES: usize = 4;
 const LAST_WORD: Duration = Duration::from_millis(5);
 
 pub(crate) async fn connect(
@@ -222,7 +224,24 @@ pub(crate) async fn connect(
     way: Way,
 ) -> Result<Wire, Failure> {
     let Way { uplinks, uplink, address, tls } = way;
-    let stream = open(address, &uplinks, uplink).await.map_err(|error| io_failure(&error))?;
+    for _ in 0..STRAY_TRIES {
+        let outcome = connect_once(driver, source, (&uplinks, uplink), address, tls.clone()).await;
+        match outcome {
+            Err(Failure::Tls(what)) if what == STRAY => {}
+            other => return other,
+        }
+    }
+    Err(Failure::Tls(STRAY.to_string()))
+}
+
+async fn connect_once(
+    driver: &Driver,
+    source: Option<(LinkId, Duration)>,
+    (uplinks, uplink): (&Uplinks, Option<UplinkId>),
+    address: SocketAddr,
+    tls: Option<Tls>,
+) -> Result<Wire, Failure> {
+    let stream = open(address, uplinks, uplink).await.map_err(|error| io_failure(&error))?;
     if let Some((link, kept)) = source {
         socket::prepare_source(&stream, kept).map_err(|error| Failure::Local(error.to_string()))?;
         driver.feed(Input::Reached { link });

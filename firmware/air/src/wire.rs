@@ -210,6 +210,10 @@ pub(crate) async fn handshake(
     Ok((connection, opening.date_ignored.load(Ordering::Relaxed)))
 }
 
+/// Icecast 2.4 closes a socket before it shuts its TLS down: the farewell, encrypted, goes to whichever connection got the
+/// descriptor meanwhile. That one is lost, and the next try is a good one.
+pub(crate) const STRAY: &str = "a record of another connection came in its handshake";
+
 /// What an I/O error means for delivery.
 pub(crate) fn io_failure(error: &io::Error) -> Failure {
     use io::ErrorKind;
@@ -276,7 +280,13 @@ fn pull(stream: &TcpStream, tls: &mut ClientConnection) -> Result<bool, Failure>
         match tls.read_tls(&mut Source(stream)) {
             Ok(0) => return Ok(true),
             Ok(_) => {
-                tls.process_new_packets().map_err(|error| tls::failure(&error))?;
+                tls.process_new_packets().map_err(|error| match error {
+                    rustls::Error::InappropriateMessage {
+                        got_type: rustls::ContentType::ApplicationData,
+                        ..
+                    } => Failure::Tls(STRAY.to_string()),
+                    other => tls::failure(&other),
+                })?;
                 // Received plain text is bounded: it is fetched before more is read.
                 if !tls.wants_read() {
                     return Ok(false);
