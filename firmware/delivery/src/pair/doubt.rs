@@ -409,7 +409,7 @@ impl Pair {
             // It took so long and was no fault: the next one may take as long.
             let took = ground.now.since(doubt.good).saturating_sub(LOOK);
             if took > self.learned {
-                (self.learned, self.learned_at) = ((took * 3 / 2).min(LONGEST_GRACE), ground.now);
+                (self.learned, self.learned_at) = ((took * 3 / 2).min(MOST_LEARNED), ground.now);
             }
         }
         self.phase = Phase::Calm;
@@ -495,6 +495,8 @@ fn grace(sight: &Sight, learned: Duration) -> Duration {
 const LOOK: Duration = Duration::from_millis(130);
 /// A round trip of 30 ms is within the waits themselves.
 const SHORT: Duration = Duration::from_millis(60);
+/// A machine or a path that was busy for a moment must not make the next real fault a long one.
+const MOST_LEARNED: Duration = Duration::from_secs(1);
 const LONGEST_GRACE: Duration = Duration::from_secs(3);
 /// What goes on is published, and the primary is not written to any more. Early enough for the fallback's turns to be quiet
 /// when the listeners come: the server attends to them in the third one (0.25 s each) after its last byte.
