@@ -280,12 +280,15 @@ fn pull(stream: &TcpStream, tls: &mut ClientConnection) -> Result<bool, Failure>
         match tls.read_tls(&mut Source(stream)) {
             Ok(0) => return Ok(true),
             Ok(_) => {
-                tls.process_new_packets().map_err(|error| match error {
-                    rustls::Error::InappropriateMessage {
-                        got_type: rustls::ContentType::ApplicationData,
-                        ..
-                    } => Failure::Tls(STRAY.to_string()),
-                    other => tls::failure(&other),
+                tls.process_new_packets().map_err(|error| {
+                    let stray = matches!(
+                        error,
+                        rustls::Error::InappropriateMessage {
+                            got_type: rustls::ContentType::ApplicationData,
+                            ..
+                        }
+                    );
+                    if stray { Failure::Tls(STRAY.to_string()) } else { tls::failure(&error) }
                 })?;
                 // Received plain text is bounded: it is fetched before more is read.
                 if !tls.wants_read() {
