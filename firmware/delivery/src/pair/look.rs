@@ -199,6 +199,12 @@ impl Look {
                     | Answer::HeardNothing { .. } => Holder::Unknown,
                 };
             }
+            // Hung up on without a word: that is no refusal, and a new connection may be luckier.
+            Event::Answered(Answer::Forbidden { status: 0 }) if self.evict == Some(link) => {
+                self.evict = None;
+                self.tries += 1;
+                self.eviction = Eviction::Idle;
+            }
             Event::Answered(answer) if self.evict == Some(link) => {
                 self.evict = None;
                 self.eviction = match answer {
