@@ -147,13 +147,13 @@ fn settings(
     let outputs = output::read(&root, secrets, &mut around);
     let output::Surroundings { station, programme, .. } = around;
     root.done();
-    // One wake-up per packet of the first rendition; with none, of MP3.
+    // Whole packets of the first rendition a wake-up; with none, of MP3.
     let packet = outputs.encoders.first().map_or(units::Codec::Mp3, |(rendition, _)| rendition.codec);
     let input = programme.input.map(|input| capture::Config {
         input,
         rate: programme.rate,
         pick: programme.pick,
-        period: packet.frames_per_packet(),
+        period: packet.frames_per_packet() * (LONGEST_PERIOD / packet.frames_per_packet()).max(1),
     });
     Some(Settings {
         station: station.name,
@@ -167,6 +167,10 @@ fn settings(
         encoders: outputs.encoders,
     })
 }
+
+/// Frames of the longest period: two MP3 packets, 48 ms. Waking costs more than all of our own code per packet, so packets
+/// are made two at a time; twice as many would keep a server's listeners waiting for 100 ms.
+const LONGEST_PERIOD: u32 = 2304;
 
 /// Whether the file is of a version that this box does not understand. An empty file needs none.
 fn is_newer(root: &Table<'_>) -> bool {
