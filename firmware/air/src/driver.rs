@@ -52,6 +52,23 @@ struct State {
     inputs: VecDeque<Input>,
     /// Bytes and packets of each rendition, for the report.
     packets: Vec<u64>,
+    /// A packet that the core has not heard of.
+    newest: Option<Newest>,
+}
+
+/// A packet whose bytes are in the backlog.
+struct Newest {
+    rendition: RenditionId,
+    end: BytePos,
+    frames: Frames,
+    entry: bool,
+}
+
+impl Newest {
+    fn produced(&self, more: bool) -> Input {
+        let Self { rendition, end, frames, entry } = *self;
+        Input::Produced { rendition, end, frames, entry, more }
+    }
 }
 
 /// What one rendition has come to.
@@ -76,6 +93,7 @@ impl Driver {
             armed: None,
             inputs: VecDeque::new(),
             packets: Vec::new(),
+            newest: None,
         };
         Self(Rc::new(Shared { state: RefCell::new(state), earlier: Notify::new(), told: Notify::new() }))
     }
@@ -118,18 +136,28 @@ impl Driver {
         }
     }
 
-    /// One packet of a rendition. Packets of renditions that no mount carries are dropped.
+    /// One packet of a rendition. Packets of renditions that no mount carries are dropped. The core hears of it with the
+    /// next one, or with [`Driver::packets_end`]: packets that come together are written together.
     pub(crate) fn packet(&self, rendition: &Rendition, bytes: &[u8], frames: Frames, entry: bool) {
-        let produced = {
-            let mut state = self.0.state.borrow_mut();
-            let Some(id) = state.core.rendition(rendition) else { return };
-            let place = usize::from(id.0);
-            let Some(backlog) = state.backlogs.get_mut(place) else { return };
-            let end = backlog.push(bytes);
-            state.packets[place] += 1;
-            Input::Produced { rendition: id, end, frames, entry }
-        };
-        self.feed(produced);
+        let mut state = self.0.state.borrow_mut();
+        let Some(id) = state.core.rendition(rendition) else { return };
+        let place = usize::from(id.0);
+        let Some(backlog) = state.backlogs.get_mut(place) else { return };
+        let end = backlog.push(bytes);
+        state.packets[place] += 1;
+        let before = state.newest.replace(Newest { rendition: id, end, frames, entry });
+        drop(state);
+        if let Some(before) = before {
+            self.feed(before.produced(before.rendition == id));
+        }
+    }
+
+    /// No further packet follows at once.
+    pub(crate) fn packets_end(&self) {
+        let newest = self.0.state.borrow_mut().newest.take();
+        if let Some(newest) = newest {
+            self.feed(newest.produced(false));
+        }
     }
 
     /// Waits until the core wants to be ticked, and ticks it. Returns early, without a tick, when an earlier time came up.

@@ -104,6 +104,7 @@ impl Encoders {
             lane.encode(pcm, &mut |rendition, bytes, frames, entry| {
                 self.driver.packet(rendition, bytes, frames, entry)
             });
+            self.driver.packets_end();
         }
     }
 

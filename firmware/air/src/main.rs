@@ -158,6 +158,10 @@ async fn on_air(config: &Path, settings: Settings, log: log::Log) -> anyhow::Res
 async fn deliver(driver: Driver, mut packets: mpsc::Receiver<Packet>) {
     while let Some(packet) = packets.recv().await {
         driver.packet(&packet.rendition, &packet.bytes, packet.frames, packet.entry);
+        while let Ok(packet) = packets.try_recv() {
+            driver.packet(&packet.rendition, &packet.bytes, packet.frames, packet.entry);
+        }
+        driver.packets_end();
     }
 }
 

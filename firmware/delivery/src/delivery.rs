@@ -89,9 +89,9 @@ impl Delivery {
     /// Takes one input.
     pub fn handle(&mut self, now: Instant, input: &Input) {
         let event = match input {
-            Input::Produced { rendition, end, frames, entry } => {
+            Input::Produced { rendition, end, frames, entry, more } => {
                 let packet = Packet { end: *end, frames: *frames, entry: *entry };
-                return self.produced(now, *rendition, packet);
+                return self.produced(now, *rendition, packet, *more);
             }
             Input::Configure(config) => return self.configure(now, config),
             Input::Title(title) => return self.retitle(now, title),
@@ -221,9 +221,12 @@ impl Delivery {
         self
     }
 
-    fn produced(&mut self, now: Instant, rendition: RenditionId, packet: Packet) {
+    fn produced(&mut self, now: Instant, rendition: RenditionId, packet: Packet, more: bool) {
         let Some(index) = self.indices.get_mut(usize::from(rendition.0)) else { return };
         index.push(packet);
+        if more {
+            return;
+        }
         // A mount may carry another one's rendition for a while.
         let lent = !self.pairs.is_empty();
         self.each(now, |mount, step| {

@@ -39,6 +39,8 @@ pub enum Input {
         frames: Frames,
         /// A decoder that comes from another rendition may begin with this packet.
         entry: bool,
+        /// The rendition's next packet follows at once: nothing is written for this one alone.
+        more: bool,
     },
     /// Names resolved, in the resolver's order; empty means that the name has no address.
     Resolved {

@@ -351,7 +351,13 @@ mod tests {
             feed(
                 &mut core,
                 now,
-                Input::Produced { rendition, end: BytePos(second * 40_000), frames, entry: true },
+                Input::Produced {
+                    rendition,
+                    end: BytePos(second * 40_000),
+                    frames,
+                    entry: true,
+                    more: false,
+                },
             );
             feed(&mut core, now, Input::Tick);
         }

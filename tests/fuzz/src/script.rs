@@ -413,7 +413,7 @@ impl Edge {
             let frames = Frames(packets * u64::from(rendition.codec.frames_per_packet()));
             let rendition = RenditionId(u16::try_from(number).expect("a play has few renditions"));
             // A decoder may change over at every other one.
-            self.feed(Input::Produced { rendition, end, frames, entry: packets.is_multiple_of(2) });
+            self.feed(Input::Produced { rendition, end, frames, entry: packets.is_multiple_of(2), more: false });
         }
     }
 

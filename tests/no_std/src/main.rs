@@ -97,7 +97,7 @@ fn judge() -> Result<(), Wrong> {
         feed(&mut core, now, &Input::Tick);
         let end = backlog.push(&PACKET);
         let produced =
-            Input::Produced { rendition: RenditionId(0), end, frames: Frames(packet * 1152), entry: true };
+            Input::Produced { rendition: RenditionId(0), end, frames: Frames(packet * 1152), entry: true, more: false };
         let outputs = feed(&mut core, now, &produced);
         let range = outputs.iter().find_map(|output| {
             if let Output::Write { from, to, .. } = output { Some((*from, *to)) } else { None }

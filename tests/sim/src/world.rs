@@ -374,7 +374,7 @@ impl World {
         for encoder in &mut self.encoders {
             let (end, frames) = encoder.produce();
             let Some(rendition) = self.core.rendition(&encoder.rendition) else { continue };
-            self.inbox.push_back(Input::Produced { rendition, end, frames, entry: true });
+            self.inbox.push_back(Input::Produced { rendition, end, frames, entry: true, more: false });
         }
     }
 

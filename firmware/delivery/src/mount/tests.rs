@@ -41,14 +41,20 @@ impl Bench {
     }
 
     fn packet(&mut self) -> Vec<Output> {
-        self.packets += 1;
         self.now += Duration::from_millis(24);
+        self.one_of_several(false)
+    }
+
+    /// A packet at this very moment, of which `more` follow.
+    fn one_of_several(&mut self, more: bool) -> Vec<Output> {
+        self.packets += 1;
         let frames = Frames(self.packets * 1152);
         self.feed(Input::Produced {
             rendition: RenditionId(0),
             end: BytePos(self.packets * 960),
             frames,
             entry: true,
+            more,
         })
     }
 
@@ -111,6 +117,21 @@ fn acknowledged_is_live_and_listed_is_verified() {
     });
     bench.feed(Input::Answered { link: question.unwrap(), answer: Answer::Listed { age: Some(1) } });
     assert_eq!(bench.state(), MountState::Verified);
+}
+
+#[test]
+fn packets_that_come_together_are_written_together() {
+    let mut bench = Bench::new();
+    let link = bench.on_air();
+    bench.now += Duration::from_millis(48);
+    assert_eq!(bench.one_of_several(true), []);
+    let outputs = bench.one_of_several(false);
+    let wrote = outputs.iter().find_map(|output| match output {
+        Output::Write { link: to, from, to: end, .. } if *to == link => Some((*from, *end)),
+        _ => None,
+    });
+    let (from, end) = wrote.unwrap();
+    assert!(end.0 - from.0 > 960 && end.0 <= 5 * 960, "more than one packet's bytes: {from} to {end}");
 }
 
 #[test]

@@ -305,7 +305,7 @@ impl World {
             self.backlogs[at].push(&bytes);
             self.ends[at].push(end);
             if let (Some(edge), Some(rendition)) = (&mut self.edge, self.renditions[at]) {
-                edge.inbox.push_back(Input::Produced { rendition, end, frames, entry: true });
+                edge.inbox.push_back(Input::Produced { rendition, end, frames, entry: true, more: false });
             }
         }
         for number in 0..self.active.len() {
