@@ -270,7 +270,7 @@ impl Delivery {
     }
 
     fn on_ground(&mut self, now: Instant, act: impl FnOnce(&mut Ground<'_>)) {
-        let mut sights = Vec::new();
+        let (mut sights, mut seen) = (Vec::new(), Vec::new());
         let up: Vec<UplinkId> =
             self.uplinks.ids().filter(|&id| matches!(self.uplinks.state(id), Some(State::Up))).collect();
         let metered = |id: UplinkId| self.uplinks.config(id).is_some_and(|config| config.metered);
@@ -280,6 +280,7 @@ impl Delivery {
             up: &up,
             pausing: self.pausing,
             sights: &mut sights,
+            seen: &mut seen,
             now,
             mounts: &mut self.mounts,
             indices: &self.indices,
@@ -291,6 +292,9 @@ impl Delivery {
             ways: &self.ways,
         };
         act(&mut ground);
+        for (uplink, address) in seen {
+            self.uplinks.handle(now, &uplink::Input::Public { uplink, address });
+        }
         if self.uplinks.is_empty() || sights.is_empty() {
             return;
         }

@@ -427,6 +427,8 @@ pub enum Answer {
         agent: Option<String>,
         /// How many listen to the mount.
         listeners: Option<u64>,
+        /// Where the server sees it come from.
+        address: Option<IpAddr>,
     },
     /// The mount has no source.
     NoSource,

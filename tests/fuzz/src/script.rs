@@ -616,7 +616,7 @@ fn failure(choice: u8) -> Option<Failure> {
 /// answers do not fit.
 fn answer(question: &Question, choice: u8, written: &[(String, u64)]) -> Answer {
     let status = 404;
-    let source = |read, agent: &str| Answer::Source { read, agent: Some(agent.into()), listeners: Some(3) };
+    let source = |read, agent: &str| Answer::Source { read, agent: Some(agent.into()), listeners: Some(3), address: None };
     match (question, choice % 4) {
         (Question::Source { path }, 0) => match written.iter().find(|(other, _)| other == path) {
             Some((_, written)) => source(Some(written.saturating_sub(u64::from(choice / 4) * 1000)), AGENT),
@@ -627,7 +627,7 @@ fn answer(question: &Question, choice: u8, written: &[(String, u64)]) -> Answer 
         (Question::Source { .. }, _) => match choice / 4 % 4 {
             0 => Answer::Forbidden { status: 401 },
             1 => source(Some(u64::MAX), AGENT),
-            2 => Answer::Source { read: None, agent: None, listeners: None },
+            2 => Answer::Source { read: None, agent: None, listeners: None, address: None },
             _ => Answer::Evicted,
         },
         (Question::Evict, 0) => Answer::Evicted,

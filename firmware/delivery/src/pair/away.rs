@@ -290,7 +290,7 @@ impl Pair {
         ground.with(self.primary, |mount, step| mount.open_gate(step));
         let Phase::Return(back) = &self.phase else { return };
         // With the fallback itself gone there is nobody to be counted.
-        let link = if back.urgent { None } else { self.ask_who_listens(ground) };
+        let link = if back.urgent { None } else { super::crowd::ask(ground, self.fallback) };
         let Phase::Return(back) = &mut self.phase else { return };
         match link {
             Some(link) => {
@@ -314,7 +314,7 @@ impl Pair {
             let what = "listeners stay on the fallback although the primary is back: the server does not override \
                         (set fallback-override, or write override = false); both mounts are full";
             self.tell(ground, what.into(), true);
-            self.crowd = super::Crowd::Due { at: now + super::CROWD_EVERY, there: true };
+            self.crowd.found(now);
             ground.with(self.fallback, |mount, step| {
                 mount.begin_with(Start::Live);
                 mount.lead(step.now, false);

@@ -8,6 +8,7 @@
 //! - Every phase but calm has an end in time; where a step fails, the station goes on with whatever works.
 
 mod away;
+mod crowd;
 mod doubt;
 mod look;
 #[cfg(test)]
@@ -25,14 +26,14 @@ use units::Instant;
 use units::snapshot::{HandOverReport, Incident, MountReport, Role};
 
 use self::away::{Away, Return};
+use self::crowd::Crowd;
 use self::doubt::{Doubt, Moving};
 use crate::config::{OutputConfig, Proven, Standby};
-use crate::event::{Answer, LinkId, Order, Output, Question, Telling, UplinkId};
+use crate::event::{LinkId, Order, Output, Telling, UplinkId};
 use crate::index::Index;
 use crate::mount::feed::Start;
 use crate::mount::{Event, Mount, Step};
 use crate::uplink::Sight;
-use crate::wire::request;
 
 /// What a pair is lent for one step.
 pub(crate) struct Ground<'a> {
@@ -45,6 +46,8 @@ pub(crate) struct Ground<'a> {
     pub next_link: &'a mut u32,
     /// What is seen of the uplinks on the way.
     pub sights: &'a mut Vec<(UplinkId, SocketAddr, Sight)>,
+    /// From which addresses the server sees our sources come.
+    pub seen: &'a mut Vec<(UplinkId, IpAddr)>,
     /// Those whose bytes cost money.
     pub metered: &'a [UplinkId],
     /// The programme pauses.
@@ -142,15 +145,6 @@ enum Phase {
     Return(Return),
 }
 
-/// Whether anybody listens to the fallback who was not moved there.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-enum Crowd {
-    /// To be asked at `at`; `there` was the last answer.
-    Due { at: Instant, there: bool },
-    /// Asked.
-    Asked { link: LinkId, there: bool, until: Instant },
-}
-
 impl Pair {
     /// A pair of mounts at these places that may share listeners, if the survey found that they can.
     pub(crate) fn of(
@@ -175,7 +169,7 @@ impl Pair {
             fallback,
             phase: Phase::Calm,
             fill_at: now,
-            crowd: Crowd::Due { at: now + CROWD_FIRST, there: false },
+            crowd: Crowd::new(now),
             strayed: false,
             led_to: None,
             better: None,
@@ -219,7 +213,7 @@ impl Pair {
     }
 
     pub(crate) fn owns(&self, link: LinkId) -> bool {
-        if matches!(self.crowd, Crowd::Asked { link: asked, .. } if asked == link) {
+        if self.crowd.owns(link) {
             return true;
         }
         match &self.phase {
@@ -278,23 +272,8 @@ impl Pair {
     /// Something came on a link that [`Pair::owns`] says is the pair's own.
     pub(crate) fn event(&mut self, ground: &mut Ground<'_>, link: LinkId, event: &Event<'_>) {
         let (now, agent) = (ground.now, ground.agent);
-        if let Crowd::Asked { link: asked, there, .. } = self.crowd
-            && asked == link
-        {
-            let listeners = match event {
-                Event::Answered(Answer::Source { listeners: Some(listeners), .. }) => Some(*listeners > 0),
-                Event::Answered(_) | Event::Failed(_) | Event::Closed(_) => None,
-                Event::Heard { .. }
-                | Event::Resolved(_)
-                | Event::Reached
-                | Event::Connected
-                | Event::DateIgnored
-                | Event::Replied(_)
-                | Event::Wrote { .. }
-                | Event::Writable
-                | Event::Measured { .. } => return,
-            };
-            self.crowd = Crowd::Due { at: now + CROWD_EVERY, there: listeners.unwrap_or(there) };
+        if self.crowd.owns(link) {
+            self.crowd.event(ground, self.primary, self.fallback, event);
             return self.step(ground);
         }
         match &mut self.phase {
@@ -407,7 +386,7 @@ impl Pair {
                 self.learned = Duration::ZERO;
             }
         }
-        self.count(ground);
+        self.crowd.step(ground, self.fallback);
         self.hold(ground);
         if ground.mounts[self.primary].remains().is_some() {
             return self.begin_doubt(ground, "the primary's source was ended");
@@ -418,7 +397,7 @@ impl Pair {
             ground.mounts[self.primary].route(first);
             return;
         };
-        if self.is_crowded() || self.strayed {
+        if self.crowd.is_there() || self.strayed {
             // Each on its own: a hand-over would be heard by people whom nobody moved, or end at another server.
             ground.mounts[self.primary].lead(ground.now, false);
             ground.mounts[self.primary].take_care(false);
@@ -450,49 +429,6 @@ impl Pair {
         }
     }
 
-    /// Asks now and then who listens to the fallback: sound is owed to whoever does, and listeners who were not moved there
-    /// would hear what is written for those who are.
-    fn count(&mut self, ground: &mut Ground<'_>) {
-        let now = ground.now;
-        match self.crowd {
-            Crowd::Due { at, there } if at <= now => {
-                self.crowd = match self.ask_who_listens(ground) {
-                    Some(link) => Crowd::Asked { link, there, until: now + CROWD_PATIENCE * 2 },
-                    None => Crowd::Due { at: now + CROWD_EVERY, there },
-                };
-            }
-            Crowd::Asked { there, until, link } if until <= now => {
-                ground.out.push_back(Output::Close { link });
-                self.crowd = Crowd::Due { at: now + CROWD_EVERY, there };
-            }
-            Crowd::Due { .. } | Crowd::Asked { .. } => {}
-        }
-    }
-
-    /// Asks the server for the fallback's listeners.
-    fn ask_who_listens(&self, ground: &mut Ground<'_>) -> Option<LinkId> {
-        let address = ground.mounts[self.fallback].sight()?.address;
-        let link = ground.link();
-        let fallback = &ground.mounts[self.fallback];
-        let config = fallback.config();
-        ground.out.push_back(Output::Ask {
-            link,
-            uplink: fallback.uplink(),
-            address: fallback.page_address(address),
-            tls: fallback.tls(),
-            request: Some(request::admin_stats(config, ground.agent)),
-            question: Question::Source { path: config.path.clone() },
-            patience: CROWD_PATIENCE,
-        });
-        Some(link)
-    }
-
-    const fn is_crowded(&self) -> bool {
-        match self.crowd {
-            Crowd::Due { there, .. } | Crowd::Asked { there, .. } => there,
-        }
-    }
-
     /// Keeps the fallback connected: a byte now and then, over the spare uplink, and a new connection before its first block
     /// is full of them.
     fn hold(&mut self, ground: &mut Ground<'_>) {
@@ -500,7 +436,7 @@ impl Pair {
         let way = ground.spare(ground.mounts[self.primary].uplink());
         let address = ground.mounts[self.primary].sight().map(|sight| sight.address);
         let fallback = &mut ground.mounts[self.fallback];
-        let full = self.is_crowded() || self.strayed;
+        let full = self.crowd.is_there() || self.strayed;
         fallback.begin_with(if full { Start::Live } else { Start::Held });
         let Some(sight) = fallback.sight() else {
             fallback.route(way);
@@ -577,11 +513,6 @@ impl Pair {
 const FILL_EVERY: Duration = Duration::from_secs(5);
 /// What a byte of filler costs on the wire with its headers and its acknowledgement, over TLS.
 const FILL_COST: u64 = 150;
-/// How often the fallback's listeners are counted.
-const CROWD_EVERY: Duration = Duration::from_secs(240);
-/// The first time: players may have come while the box was off.
-const CROWD_FIRST: Duration = Duration::from_secs(5);
-const CROWD_PATIENCE: Duration = Duration::from_secs(4);
 /// A path that was slow for a while is quick again one day.
 const FORGET: Duration = Duration::from_secs(60);
 const LOOK_PACE: Duration = Duration::from_millis(25);

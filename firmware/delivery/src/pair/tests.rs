@@ -8,7 +8,7 @@ use units::Instant;
 use units::snapshot::{MountState, Role};
 
 use crate::config::{Lone, OnAir, OutputConfig, Proven, Return, ServerKind, Standby};
-use crate::event::{Input, LinkId, Order, Output, Reply, UplinkId, Verdict};
+use crate::event::{Answer, Input, LinkId, Order, Output, Question, Reply, UplinkId, Verdict};
 use crate::uplink::UplinkConfig;
 use crate::{Config, Delivery, testing};
 
@@ -139,4 +139,34 @@ fn the_fallback_is_held_over_the_other_uplink_by_single_bytes() {
     }
     assert!(filler.len() > 1 && filler.iter().all(|&bytes| bytes == 1), "{filler:?}");
     assert_eq!(core.report()[0].mounts[1].state, MountState::Held);
+}
+
+#[test]
+fn uplinks_behind_one_public_address_are_found_by_what_the_server_sees() {
+    for (other, shared) in [("203.0.113.5", true), ("203.0.113.6", false)] {
+        let mut core = Delivery::new();
+        let config = config(Standby::Auto, Some(proven()));
+        let agent = config.agent.clone();
+        let outputs = feed(&mut core, START, Input::Configure(config.into()));
+        connect(&mut core, outputs);
+        let mut asked = Vec::new();
+        let mut now = START;
+        for _ in 0..100 {
+            now += Duration::from_millis(100);
+            let mut outputs = feed(&mut core, now, Input::Tick);
+            while let Some(output) = outputs.pop() {
+                let Output::Ask { link, question: Question::Source { path }, .. } = output else { continue };
+                let seen = if path == "/live" { "203.0.113.5" } else { other };
+                let address = Some(seen.parse().unwrap());
+                let answer =
+                    Answer::Source { read: None, agent: Some(agent.clone()), listeners: Some(0), address };
+                asked.push(path);
+                outputs.extend(feed(&mut core, now, Input::Answered { link, answer }));
+            }
+        }
+        assert_eq!(asked, ["/live_fallback", "/live"]);
+        for uplink in core.uplinks() {
+            assert_eq!(uplink.warnings.iter().any(|what| what.contains("203.0.113.5")), shared, "{uplink:?}");
+        }
+    }
 }

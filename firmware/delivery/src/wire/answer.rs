@@ -131,6 +131,7 @@ fn source_of(text: &str, path: &str) -> Answer {
         read: figure("total_bytes_read"),
         agent: element(entry, "user_agent").map(|agent| agent.chars().take(64).collect()),
         listeners: figure("listeners"),
+        address: element(entry, "source_ip").and_then(|text| text.trim().parse().ok()),
     }
 }
 
