@@ -1,8 +1,10 @@
 //! The bytes of a rendition's last minute. The edge owns one for each rendition; the core only ever names positions in it.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec;
 
+use units::page::{PageHeader, head_length};
 use units::{BytePos, Rendition};
 
 use crate::index::kept_bytes;
@@ -12,6 +14,9 @@ use crate::index::kept_bytes;
 pub struct Backlog {
     ring: Box<[u8]>,
     end: BytePos,
+    /// Of Ogg: where each stream begins that is held in part, and the header pages that it begins with; none after the end of one
+    /// that no other follows yet. Oldest first.
+    streams: Option<VecDeque<(BytePos, Box<[u8]>)>>,
 }
 
 impl Backlog {
@@ -20,11 +25,32 @@ impl Backlog {
     pub fn new(rendition: &Rendition) -> Self {
         // The core may still name a position that the newest packet pushed out of its own index: a quarter second more.
         let slack = rendition.bitrate.bytes_per_second() / 4 + 8192;
-        Self { ring: vec![0; (kept_bytes(rendition) + slack) as usize].into_boxed_slice(), end: BytePos(0) }
+        Self {
+            ring: vec![0; (kept_bytes(rendition) + slack) as usize].into_boxed_slice(),
+            end: BytePos(0),
+            streams: rendition.codec.is_ogg().then(VecDeque::new),
+        }
+    }
+
+    /// The header pages that a connection has to begin with that begins at `at`: those of the stream that the position lies in.
+    /// None if the bytes from there on begin with their own, if it was `after` that position in the same stream, or if what is
+    /// carried is not Ogg.
+    #[must_use]
+    pub fn head(&self, at: BytePos, after: Option<BytePos>) -> &[u8] {
+        let Some(streams) = &self.streams else { return &[] };
+        let stream =
+            |position: BytePos| streams.partition_point(|&(begin, _)| begin < position).checked_sub(1);
+        match stream(at) {
+            Some(place) if streams.get(place + 1).is_some_and(|&(begin, _)| begin == at) => &[],
+            Some(place) if after.and_then(stream) == Some(place) => &[],
+            Some(place) => &streams[place].1,
+            None => &[],
+        }
     }
 
     /// Appends one packet and returns the position after it.
     pub fn push(&mut self, packet: &[u8]) -> BytePos {
+        self.note_streams(packet);
         let fits = &packet[packet.len().saturating_sub(self.ring.len())..];
         let at = ((self.end.0 + (packet.len() - fits.len()) as u64) % self.ring.len() as u64) as usize;
         let first = fits.len().min(self.ring.len() - at);
@@ -32,6 +58,22 @@ impl Backlog {
         self.ring[..fits.len() - first].copy_from_slice(&fits[first..]);
         self.end += packet.len() as u64;
         self.end
+    }
+
+    fn note_streams(&mut self, packet: &[u8]) {
+        let (start, end) = (self.start(), self.end);
+        let Some(streams) = &mut self.streams else { return };
+        let head = head_length(packet);
+        if head > 0 {
+            streams.retain(|&(begin, _)| begin != end);
+            streams.push_back((end, packet[..head].into()));
+        }
+        if PageHeader::parse(&packet[head..]).is_some_and(|page| page.last) {
+            streams.push_back((end + packet.len() as u64, Box::default()));
+        }
+        while streams.get(1).is_some_and(|&(begin, _)| begin <= start) {
+            streams.pop_front();
+        }
     }
 
     /// One past the newest byte.
@@ -106,6 +148,39 @@ mod tests {
             held.extend_from_slice(b);
             prop_assert_eq!(&held[..], &all[start.0 as usize..]);
         }
+    }
+
+    /// A page with so many bytes of body.
+    fn page(flags: u8, granule: u64, body: u8) -> Vec<u8> {
+        let mut page =
+            [b"OggS\0".as_slice(), &[flags], &granule.to_le_bytes(), &[0; 12], &[1, body]].concat();
+        page.resize(28 + usize::from(body), flags);
+        page
+    }
+
+    #[test]
+    fn knows_the_head_of_every_position() {
+        let ogg = Rendition { codec: Codec::Opus, ..rendition() };
+        let mut backlog = Backlog::new(&ogg);
+        let heads = [[page(2, 0, 1), page(0, 0, 1)].concat(), [page(2, 0, 2), page(0, 0, 2)].concat()];
+        let first = backlog.push(&[heads[0].clone(), page(0, 960, 9)].concat());
+        let last = backlog.push(&page(4, 1920, 9));
+        assert_eq!(backlog.head(BytePos(0), None), b"", "it begins with its own");
+        assert_eq!(backlog.head(first, None), heads[0]);
+        assert_eq!(backlog.head(last, None), b"", "the next stream brings its own");
+        let second = backlog.push(&[heads[1].clone(), page(0, 960, 9)].concat());
+        assert_eq!(backlog.head(last, None), b"", "and here it is");
+        assert_eq!(backlog.head(first, None), heads[0]);
+        assert_eq!(backlog.head(second, None), heads[1]);
+        assert_eq!(backlog.head(second, Some(last)), heads[1]);
+        let third = backlog.push(&page(0, 1920, 9));
+        assert_eq!(backlog.head(third, Some(second)), b"", "still the same stream");
+        for _ in 0..1000 {
+            backlog.push(&page(0, 2880, 200));
+        }
+        assert_eq!(backlog.head(backlog.end(), None), heads[1], "for as long as the stream lasts");
+        assert_eq!(backlog.streams.as_ref().map(VecDeque::len), Some(1), "what is gone is forgotten");
+        assert_eq!(Backlog::new(&rendition()).head(BytePos(5), None), b"");
     }
 
     #[test]

@@ -96,6 +96,19 @@ pub enum Lone {
     PrimaryOnly,
     /// Both mounts.
     Both,
+    /// The one of the two that takes fewer bytes: the listeners go to the fallback if its bitrate is lower, and the primary is
+    /// closed until a second uplink has been good for the settle time. Only where a survey proved that the server moves them.
+    LowerBitrate,
+}
+
+impl OutputConfig {
+    /// Whether its listeners go to the fallback, of this bitrate beside the primary's, while one uplink is left.
+    pub(crate) fn lowers(&self, primary: &MountConfig, fallback: &MountConfig) -> bool {
+        let lower =
+            fallback.rendition.bitrate.bytes_per_second() < primary.rendition.bitrate.bytes_per_second();
+        let moves = self.proven.is_some_and(|proven| proven.fallback && proven.overrides);
+        self.lone == Lone::LowerBitrate && lower && moves
+    }
 }
 
 /// What a survey found out about a server. Facts, not wishes: a hand-over rests on them.

@@ -13,6 +13,7 @@ use units::{BytePos, Frames, Instant, Rendition};
 
 use crate::config::{Config, MountConfig, MountId, OnAir};
 use crate::event::{Input, LinkId, Order, Output, RenditionId, UplinkId};
+use crate::home::Home;
 use crate::index::{Index, Packet};
 use crate::mount::{Event, Mount, Step};
 use crate::pair::{Ground, Pair};
@@ -35,6 +36,8 @@ pub struct Delivery {
     pairs: Vec<Pair>,
     takes: Vec<Take>,
     reserves: Vec<Reserve>,
+    #[serde(default)]
+    homes: Vec<Home>,
     uplinks: Uplinks,
     /// Ingests that the uplinks were told of.
     wanted: Vec<SocketAddr>,
@@ -63,6 +66,7 @@ impl Delivery {
             pairs: Vec::new(),
             takes: Vec::new(),
             reserves: Vec::new(),
+            homes: Vec::new(),
             uplinks: Uplinks::new(),
             wanted: Vec::new(),
             ways: Vec::from([None]),
@@ -134,7 +138,8 @@ impl Delivery {
         let pairs = self.pairs.iter().map(|pair| pair.deadline(&self.mounts));
         let takes = self.takes.iter().map(Take::deadline);
         let reserves = self.reserves.iter().map(Reserve::deadline);
-        mounts.chain(pairs).chain(takes).chain(reserves).chain(self.uplinks.wakeup()).min()
+        let homes = self.homes.iter().map(Home::deadline);
+        mounts.chain(pairs).chain(takes).chain(reserves).chain(homes).chain(self.uplinks.wakeup()).min()
     }
 
     /// Every output's mounts as people see them, in the order of the settings.
@@ -212,7 +217,12 @@ impl Delivery {
         });
         let takes_are = self.takes.iter().all(|take| take.place() < self.mounts.len());
         let reserves_are = self.reserves.iter().all(|reserve| reserve.is_within(self.mounts.len()));
-        pairs_are && takes_are && reserves_are && self.mounts.iter().all(|mount| mount.is_within(renditions))
+        let homes_are = self.homes.iter().all(|home| home.is_within(self.mounts.len()));
+        pairs_are
+            && takes_are
+            && reserves_are
+            && homes_are
+            && self.mounts.iter().all(|mount| mount.is_within(renditions))
     }
 
     #[cfg(test)]
@@ -247,16 +257,20 @@ impl Delivery {
     }
 
     fn each_reserve(&mut self, now: Instant) {
-        if self.reserves.is_empty() {
+        if self.reserves.is_empty() && self.homes.is_empty() {
             return;
         }
         let mut reserves = core::mem::take(&mut self.reserves);
+        let mut homes = core::mem::take(&mut self.homes);
         self.on_ground(now, |ground| {
             for reserve in &mut reserves {
                 reserve.step(ground);
             }
+            for home in &mut homes {
+                home.step(ground);
+            }
         });
-        self.reserves = reserves;
+        (self.reserves, self.homes) = (reserves, homes);
     }
 
     fn each_pair(&mut self, now: Instant, mut act: impl FnMut(&mut Pair, &mut Ground<'_>)) {
@@ -402,7 +416,7 @@ impl Delivery {
             if mount.source().is_none() {
                 mount.route(wanted);
             } else if !ways.contains(&mount.uplink()) {
-                mount.reroute(step, wanted);
+                mount.reroute(step, wanted, "its uplink is gone; opening it through another");
             }
         });
     }
@@ -539,6 +553,11 @@ impl Delivery {
         let place = |role: Role, name: &str| {
             config.mounts.iter().position(|mount| mount.id.output == name && mount.id.role == role)
         };
+        for mount in &mut self.mounts {
+            let policy = config.outputs.iter().find(|policy| policy.name == mount.config().id.output);
+            let proven = policy.and_then(|policy| policy.proven);
+            mount.is_kept_for(proven.map(|proven| proven.source_timeout));
+        }
         let mut old = core::mem::take(&mut self.pairs);
         let mut reserves = Vec::new();
         for policy in &config.outputs {
@@ -551,7 +570,15 @@ impl Delivery {
                 let metered = config.uplinks.get(1).is_some_and(|spare| spare.metered);
                 let uplinks = config.uplinks.len();
                 let open = self.mounts[fallback].source().is_some();
-                reserves.extend(Reserve::of(policy, (primary, fallback), open, metered, uplinks, now));
+                reserves.extend(Reserve::of(
+                    policy,
+                    &self.mounts,
+                    (primary, fallback),
+                    open,
+                    metered,
+                    uplinks,
+                    now,
+                ));
                 continue;
             };
             let kept = old.iter().position(|other| other.is_same(&pair));
@@ -568,6 +595,13 @@ impl Delivery {
                 }
             }
         }
+        let paired = |at: usize| self.pairs.iter().any(|pair| pair.places().0 == at);
+        let alone = config.outputs.iter().filter(|policy| policy.on_air == OnAir::Always);
+        let homes = alone.filter_map(|policy| {
+            let at = place(Role::Primary, &policy.name).filter(|&at| !paired(at))?;
+            Home::of(policy, at, place(Role::Fallback, &policy.name))
+        });
+        self.homes = homes.collect();
         // What the primary is now shows at once: nothing of an old reserve is worth keeping but an open fallback.
         self.reserves = reserves;
         let mut old = core::mem::take(&mut self.takes);

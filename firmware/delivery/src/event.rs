@@ -226,6 +226,18 @@ pub enum Output {
         /// One past the last.
         to: BytePos,
     },
+    /// Send the header pages of the Ogg stream that holds at a position, before any of its bytes: see [`crate::Backlog::head`].
+    /// They do not count as body.
+    Head {
+        /// The connection.
+        link: LinkId,
+        /// Which rendition.
+        rendition: RenditionId,
+        /// Where it goes on.
+        at: BytePos,
+        /// Where it was before, if it was anywhere: what holds there too is not sent again.
+        after: Option<BytePos>,
+    },
     /// Write so many zero bytes as body; answer with `Wrote`.
     Fill {
         /// The connection.

@@ -27,7 +27,7 @@ pub(crate) struct Index {
 pub(crate) struct Packet {
     /// One past its last byte.
     pub end: BytePos,
-    /// Frames of programme up to its end.
+    /// Frames of programme up to its end, at the rendition's rate.
     pub frames: Frames,
     /// A decoder that comes from another rendition may begin with it.
     pub entry: bool,
@@ -73,6 +73,12 @@ impl Index {
     /// The first boundary at or after `position`; live if there is none.
     pub(crate) fn boundary_from(&self, position: BytePos) -> BytePos {
         self.ending_from(position).map_or_else(|| self.live(), |packet| packet.end)
+    }
+
+    /// The last boundary at or before `position`, if it is still kept.
+    pub(crate) fn boundary_to(&self, position: BytePos) -> Option<BytePos> {
+        let after = self.packets.partition_point(|packet| packet.end <= position);
+        self.packets.get(after.checked_sub(1)?).map(|packet| packet.end)
     }
 
     /// The first boundary at or after `position`, and when in the programme it lies.
@@ -124,6 +130,9 @@ mod tests {
         assert_eq!(index.beginning_at(Frames(5 * 1152)), None, "not encoded yet");
         assert_eq!(index.beginning_at(Frames(1000)), None, "off the grid");
         assert_eq!(index.ending_from(BytePos(961)).map(|packet| packet.frames), Some(Frames(2304)));
+        for (at, before) in [(959, 0), (960, 960), (961, 960), (99_999, 4800)] {
+            assert_eq!(index.boundary_to(BytePos(at)), Some(BytePos(before)));
+        }
     }
 
     #[test]

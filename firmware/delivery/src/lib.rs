@@ -16,6 +16,7 @@ mod backoff;
 pub mod config;
 mod delivery;
 pub mod event;
+mod home;
 mod index;
 mod mount;
 mod pair;

@@ -290,6 +290,11 @@ impl Digest {
                 self.word(u64::from(*bytes));
                 (9, link.0)
             }
+            Output::Head { link, rendition, at, after } => {
+                self.word(at.0 << 16 | u64::from(rendition.0));
+                self.word(after.map_or(u64::MAX, |after| after.0));
+                (16, link.0)
+            }
             Output::Request { link, .. } => (10, link.0),
             Output::Uplink(output) => match output {
                 crate::uplink::Output::Check { check, uplink, .. } => {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use units::Instant;
 
 use crate::config::{Lone, OutputConfig, Standby};
+use crate::mount::Mount;
 use crate::pair::Ground;
 
 /// The fallback of an output whose listeners the box does not move itself.
@@ -15,9 +16,24 @@ pub(crate) struct Reserve {
     fallback: usize,
     cold: bool,
     lone: Lone,
+    /// With one uplink left the fallback carries the listeners, for it takes fewer bytes.
+    lowers: bool,
     settle: Duration,
     primary_is: Primary,
     open: bool,
+    /// One uplink has been left since then, or more than one have been there.
+    left: Left,
+    /// The primary is closed: the fallback has its listeners.
+    lowered: bool,
+    /// Since when the fallback has carried something.
+    carries: Option<Instant>,
+}
+
+/// How many uplinks are left.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+enum Left {
+    One { since: Instant },
+    More { since: Instant },
 }
 
 /// How the primary has been.
@@ -31,6 +47,7 @@ impl Reserve {
     /// `None` for a fallback that is always full.
     pub(crate) fn of(
         policy: &OutputConfig,
+        mounts: &[Mount],
         (primary, fallback): (usize, usize),
         open: bool,
         metered: bool,
@@ -43,8 +60,13 @@ impl Reserve {
             Standby::Auto => metered,
             Standby::Held | Standby::Full => false,
         };
-        let lone = policy.lone == Lone::PrimaryOnly && uplinks > 1;
+        let lone = policy.lone != Lone::Both && uplinks > 1;
+        let lowers = lone && policy.lowers(mounts[primary].config(), mounts[fallback].config());
         (cold || lone).then_some(Self {
+            lowers,
+            left: Left::More { since: now },
+            lowered: false,
+            carries: None,
             primary,
             fallback,
             cold,
@@ -66,16 +88,52 @@ impl Reserve {
     }
 
     pub(crate) fn deadline(&self) -> Instant {
-        match self.primary_is {
+        let own = match self.primary_is {
             Primary::Off { since } if !self.open => since + MISSED,
             Primary::On { since } if self.open && self.cold => since + self.settle,
             Primary::Off { .. } | Primary::On { .. } => Instant::from_micros(u64::MAX),
+        };
+        let lowers = match (self.left, self.lowered) {
+            (Left::One { since }, false) if self.lowers => {
+                self.carries.map(|carries| carries.max(since + LONE) + MISSED)
+            }
+            (Left::More { since }, true) => Some(since + self.settle),
+            (Left::One { .. } | Left::More { .. }, _) => None,
+        };
+        lowers.map_or(own, |lowers| own.min(lowers))
+    }
+
+    /// With one uplink left the listeners go to the fallback, by the primary's end; and come back by its return.
+    fn lower(&mut self, ground: &mut Ground<'_>) {
+        let now = ground.now;
+        self.left = match (ground.uplinks > 1 && ground.ways.len() == 1, self.left) {
+            (true, Left::More { .. }) => Left::One { since: now },
+            (false, Left::One { .. }) => Left::More { since: now },
+            (true, Left::One { .. }) | (false, Left::More { .. }) => self.left,
+        };
+        let carries = ground.mounts[self.fallback].sight().is_some_and(|sight| sight.acked > 0);
+        self.carries = if carries { Some(self.carries.unwrap_or(now)) } else { None };
+        let lone = matches!(self.left, Left::One { since } if now.since(since) >= LONE);
+        let settled = matches!(self.left, Left::More { since } if now.since(since) >= self.settle);
+        if self.lowered && (settled || !carries) {
+            self.lowered = false;
+            ground.mounts[self.primary].lead(now, false);
+        } else if !self.lowered && lone && self.carries.is_some_and(|since| now.since(since) >= MISSED) {
+            self.lowered = true;
+            let why = "closed: one uplink is left, and the fallback takes fewer bytes";
+            ground.with(self.primary, |mount, step| mount.drop_source(step, why));
+        }
+        if self.lowered {
+            ground.mounts[self.primary].park();
         }
     }
 
     /// Opens or closes the fallback, as the primary and the uplinks ask for.
     pub(crate) fn step(&mut self, ground: &mut Ground<'_>) {
         let now = ground.now;
+        if self.lowers {
+            self.lower(ground);
+        }
         let on = ground.mounts[self.primary].sight().is_some_and(|sight| sight.acked > 0);
         self.primary_is = match (on, self.primary_is) {
             (true, Primary::Off { .. }) => Primary::On { since: now },
@@ -83,11 +141,13 @@ impl Reserve {
             (true, Primary::On { .. }) | (false, Primary::Off { .. }) => self.primary_is,
         };
         let missed = matches!(self.primary_is, Primary::Off { since } if now.since(since) >= MISSED);
-        let lone = self.lone == Lone::PrimaryOnly && ground.uplinks > 1 && ground.ways.len() == 1;
+        let spared = self.lone != Lone::Both && !self.lowers;
+        let lone = spared && ground.uplinks > 1 && ground.ways.len() == 1;
         let settled = matches!(self.primary_is, Primary::On { since } if now.since(since) >= self.settle);
+        let needed = self.lowers && matches!(self.left, Left::One { since } if now.since(since) >= LONE);
         let wanted = match (self.cold, self.open) {
-            (true, true) => !settled,
-            (true, false) => missed,
+            (true, true) => !settled || needed,
+            (true, false) => missed || needed,
             (false, _) => !lone || missed,
         };
         if wanted != self.open {
@@ -107,6 +167,8 @@ impl Reserve {
 
 /// A primary that is off the air for so long is missed.
 const MISSED: Duration = Duration::from_secs(3);
+/// An uplink that is gone for a moment only moves nobody.
+pub(crate) const LONE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -37,6 +37,11 @@ impl TitlePush {
         pointless
     }
 
+    /// The mount's own bytes carry the title, if there is one.
+    pub(crate) fn carried(&mut self, title: Option<&str>) {
+        *self = title.map_or(Self::Idle, |text| Self::Done { text: text.into() });
+    }
+
     /// The question went out.
     pub(crate) fn asked(&mut self, now: Instant, link: LinkId, text: String) {
         let tries = match self {

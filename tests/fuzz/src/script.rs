@@ -333,6 +333,7 @@ impl Edge {
                     self.source(link).owed = Some((bytes, None));
                     asked.push(link);
                 }
+                Output::Head { link, .. } => assert!(self.source(link).connected, "a head on {link:?}"),
                 Output::Measure { link } => {
                     self.source(link).measuring = true;
                     asked.push(link);
@@ -413,7 +414,13 @@ impl Edge {
             let frames = Frames(packets * u64::from(rendition.codec.frames_per_packet()));
             let rendition = RenditionId(u16::try_from(number).expect("a play has few renditions"));
             // A decoder may change over at every other one.
-            self.feed(Input::Produced { rendition, end, frames, entry: packets.is_multiple_of(2), more: false });
+            self.feed(Input::Produced {
+                rendition,
+                end,
+                frames,
+                entry: packets.is_multiple_of(2),
+                more: false,
+            });
         }
     }
 
@@ -616,7 +623,12 @@ fn failure(choice: u8) -> Option<Failure> {
 /// answers do not fit.
 fn answer(question: &Question, choice: u8, written: &[(String, u64)]) -> Answer {
     let status = 404;
-    let source = |read, agent: &str| Answer::Source { read, agent: Some(agent.into()), listeners: Some(3), address: None };
+    let source = |read, agent: &str| Answer::Source {
+        read,
+        agent: Some(agent.into()),
+        listeners: Some(3),
+        address: None,
+    };
     match (question, choice % 4) {
         (Question::Source { path }, 0) => match written.iter().find(|(other, _)| other == path) {
             Some((_, written)) => source(Some(written.saturating_sub(u64::from(choice / 4) * 1000)), AGENT),

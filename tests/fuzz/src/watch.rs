@@ -213,6 +213,12 @@ impl Watch {
             Output::Measure { link } => {
                 self.source(*link, output);
             }
+            Output::Head { link, at, after, .. } => {
+                let body = self.source(*link, output);
+                assert!(body.writing.is_none(), "{output:?} while a write is out");
+                assert!(after.is_some() || body.length == 0, "{output:?} after {} bytes", body.length);
+                assert!(*after != Some(*at), "{output:?} goes nowhere");
+            }
             Output::Write { link, rendition, from, to } => self.write(*link, *rendition, *from, *to),
             Output::Fill { link, bytes } => {
                 let body = self.source(*link, output);

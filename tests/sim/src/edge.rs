@@ -39,6 +39,7 @@ impl World {
         match output {
             Output::Write { link, rendition, from, to } => self.write(link, rendition, from, to),
             Output::Fill { link, bytes } => self.fill(link, bytes.into()),
+            Output::Head { .. } => Err("sends a head, and no rendition here is Ogg".to_string()),
             Output::Measure { link } => {
                 if let Some(at) = self.at(link) {
                     self.touch(at);

@@ -115,7 +115,7 @@ impl Mount {
             address: self.source_address(address),
             tls: self.tls(),
             talk,
-            kept: self.profile().source_timeout,
+            kept: self.kept,
         });
         let deadline = step.now + Backoff::patience(self.attempt);
         self.state = State::Connecting { link, address, rest: addresses, told, deadline };
@@ -205,7 +205,13 @@ impl Mount {
         };
         self.show_progress(step, MountState::Accepted, why.to_string());
         if step.title.is_some() {
-            self.title.due(step.now);
+            self.bring_title(step);
+        }
+        if self.config.rendition.codec.is_ogg()
+            && let State::Streaming(stream) = &self.state
+        {
+            let (rendition, at) = (self.rendition, stream.feed.cursor());
+            step.out.push_back(Output::Head { link, rendition, at, after: None });
         }
         self.produced(step);
         self.tick(step);
@@ -215,11 +221,16 @@ impl Mount {
     fn begin(&mut self, step: &Step<'_>) -> Feed {
         let rendition = &self.config.rendition;
         match self.start {
+            // Pages go out whole, and nothing can be joined in the middle of one.
+            Start::After(cut) if rendition.codec.is_ogg() => {
+                self.start = Start::Live;
+                Feed::live(cut.at, step.now, rendition, self.ahead)
+            }
             Start::Held => Feed::held(step.now, rendition, self.ahead),
             Start::After(cut) => {
                 // Whatever comes later on is an attempt of another day.
                 self.start = Start::Live;
-                let block = self.profile().block.unwrap_or(1);
+                let block = self.block().unwrap_or(1);
                 Feed::after(cut, block, step.now, rendition, self.ahead)
             }
             Start::Live => {

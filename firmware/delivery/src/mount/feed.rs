@@ -35,6 +35,8 @@ pub(super) struct Feed {
     carries: Carries,
     /// The next byte of the rendition that is carried.
     cursor: BytePos,
+    /// Up to here bytes of another rendition are carried in any case.
+    joint: BytePos,
     /// Too far behind: it ends the packet it is in here, and goes on at live.
     skip_at: Option<BytePos>,
     /// Where the last packet ends; then the block is filled up, and nothing follows.
@@ -47,8 +49,8 @@ pub(super) struct Feed {
     owed: bool,
     /// Nothing is written until somebody says so.
     frozen: bool,
-    /// A block is completed only once all before its last byte is acknowledged, and nothing follows it before it is, too: so
-    /// that it is known at any moment which blocks the server has.
+    /// A block is completed only once all before its last byte is acknowledged, and nothing follows it before it is, too, and
+    /// a moment more: so that it is known at any moment which blocks the server has, also where it ends the source itself.
     careful: bool,
     pace: Pace,
     spans: VecDeque<Span>,
@@ -81,6 +83,8 @@ pub(super) enum Next {
         from: BytePos,
         to: BytePos,
     },
+    /// There is something, but not before then.
+    Later(Instant),
     /// The packet that the body is in cannot be completed any more: its bytes are gone.
     Torn,
 }
@@ -100,6 +104,11 @@ pub(super) struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
+    /// The body ends with a whole block.
+    fn at_boundary(&self) -> bool {
+        self.written > 0 && self.block.is_some_and(|block| self.written.is_multiple_of(block))
+    }
+
     fn index(&self, rendition: RenditionId) -> &Index {
         &self.indices[usize::from(rendition.0)]
     }
@@ -111,6 +120,7 @@ impl Feed {
         Self {
             carries: Carries::Own,
             cursor,
+            joint: cursor,
             skip_at: None,
             last: None,
             filler: 0,
@@ -131,16 +141,22 @@ impl Feed {
     /// A connection whose first block goes on after `cut`.
     pub(super) fn after(cut: Cut, block: u64, now: Instant, rendition: &Rendition, ahead: u64) -> Self {
         let mut feed = Self::held(now, rendition, ahead);
-        feed.splice(cut, 0, block);
+        feed.splice(cut, cut.at, 0, block);
         feed
     }
 
     /// Fills the current block up, adds one that goes on after `cut`, and stops there until the gate is opened.
-    pub(super) fn splice(&mut self, cut: Cut, written: u64, block: u64) {
+    ///
+    /// Whoever has been waiting here for a first block may get the one that is filled up. It ends with what his torn packet
+    /// began with at `begins`, where there is room for that: so he gets the whole of it all the same.
+    pub(super) fn splice(&mut self, cut: Cut, begins: BytePos, written: u64, block: u64) {
         let rest = (block - written % block) % block;
-        self.filler = rest as u32;
+        let again = cut.at.since(begins);
+        let again = if again <= rest { again } else { 0 };
+        self.filler = (rest - again) as u32;
         self.carries = Carries::Lent(cut.rendition);
-        self.cursor = cut.at;
+        self.cursor = cut.at - again;
+        self.joint = cut.at;
         self.skip_at = None;
         self.owed = true;
         self.gate = written + rest + block;
@@ -154,6 +170,11 @@ impl Feed {
             Carries::Nothing | Carries::Own => true,
         };
         lent && self.spans.iter().all(|span| span.what.is_none_or(|(of, _)| usize::from(of.0) < count))
+    }
+
+    /// The next byte of the rendition that is carried.
+    pub(super) const fn cursor(&self) -> BytePos {
+        self.cursor
     }
 
     pub(super) const fn is_held(&self) -> bool {
@@ -236,6 +257,19 @@ impl Feed {
 
     /// What to write now. May leave bytes out that are too far behind; `skipped` counts them.
     pub(super) fn next(&mut self, around: &Surroundings<'_>, skipped: &mut u64) -> Next {
+        let next = self.wanted(around, skipped);
+        let rests = around.last_write + REST;
+        match next {
+            // A server that ends a source reads once more, and closes a moment later: what follows a block's last byte at
+            // once would hide whether that one was read.
+            Next::Bytes { .. } if self.careful && around.at_boundary() && rests > around.now => {
+                Next::Later(rests)
+            }
+            Next::Bytes { .. } | Next::Nothing | Next::Filler(_) | Next::Later(_) | Next::Torn => next,
+        }
+    }
+
+    fn wanted(&mut self, around: &Surroundings<'_>, skipped: &mut u64) -> Next {
         let mut room = self.gate.saturating_sub(around.written);
         if self.frozen || room == 0 {
             return Next::Nothing;
@@ -272,7 +306,8 @@ impl Feed {
         if self.cursor < lent.oldest() {
             return Next::Torn;
         }
-        let change = change_over(lent, around.index(around.own), lender == around.own, self.cursor);
+        let from = self.cursor.max(self.joint);
+        let change = change_over(lent, around.index(around.own), lender == around.own, from);
         if let Some((at, own)) = change
             && at == self.cursor
         {
@@ -320,7 +355,7 @@ impl Feed {
         let worth = match self.skip_at.or(self.last) {
             Some(end) => end,
             // What a gate lets through is wanted at once.
-            None if self.gate < u64::MAX || self.careful => index.live(),
+            None if self.gate < u64::MAX => index.live(),
             None => self.worth_writing(index.live(), around),
         };
         let to = worth.min(self.cursor + room).min(self.cursor + self.pace.allows(around.now));
@@ -433,6 +468,8 @@ impl Pace {
     }
 }
 
+/// From a block's last byte to what follows it: a server that ends a source has closed its connection by then.
+const REST: Duration = Duration::from_millis(10);
 /// A part of a block waits no longer than this for the rest: the longest pause of a socket stays well below 100 ms.
 const HOLD: Duration = Duration::from_millis(40);
 /// What a hand-over saved is delivered, also where a server took its time to let go: half of what is kept.
@@ -440,3 +477,74 @@ const OWED_MS: u64 = 30_000;
 const CAUGHT_UP_MS: u64 = 500;
 /// A skip and a hand-over leave two each: more than fit into the minute that is kept.
 const MOST_SPANS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Packet;
+    use crate::testing;
+    use units::Frames;
+
+    const BLOCK: u64 = 1400;
+    const NOW: Instant = Instant::from_millis(5000);
+
+    /// Two seconds of one rendition, and a feed's surroundings after `written` body bytes.
+    fn index() -> Index {
+        let mut index = Index::new(testing::rendition(320));
+        for number in 1..=80 {
+            index.push(Packet { end: BytePos(number * 960), frames: Frames(number * 1152), entry: true });
+        }
+        index
+    }
+
+    fn around(indices: &[Index], written: u64, last_write: Instant) -> Surroundings<'_> {
+        Surroundings {
+            now: NOW,
+            own: RenditionId(0),
+            indices,
+            longest_lag: Duration::from_secs(10),
+            block: Some(BLOCK),
+            written,
+            last_write,
+            owes: false,
+        }
+    }
+
+    fn bytes(from: u64, to: u64) -> Next {
+        Next::Bytes { rendition: RenditionId(0), from: BytePos(from), to: BytePos(to) }
+    }
+
+    #[test]
+    fn filler_ends_with_what_the_torn_packet_began_with() {
+        let index = [index()];
+        let cut = Cut { rendition: RenditionId(0), at: BytePos(1500) };
+        for (written, again) in [(7, 540), (1400 - 540, 540), (1400 - 539, 0), (2800, 0)] {
+            let mut feed = Feed::held(NOW, index[0].rendition(), 100_000);
+            feed.splice(cut, BytePos(960), written, BLOCK);
+            let filler = (BLOCK - written % BLOCK) % BLOCK - again;
+            let mut at = written;
+            if filler > 0 {
+                assert_eq!(feed.next(&around(&index, at, NOW), &mut 0), Next::Filler(filler as u32));
+                feed.wrote(NOW, at, filler, RenditionId(0));
+                at += filler;
+            }
+            let begins = 1500 - again;
+            assert_eq!(
+                feed.next(&around(&index, at, NOW), &mut 0),
+                bytes(begins, 1500 + if again > 0 { 0 } else { BLOCK })
+            );
+        }
+    }
+
+    #[test]
+    fn a_careful_feed_rests_behind_a_block() {
+        let index = [index()];
+        let mut feed = Feed::live(BytePos(60_000), NOW, index[0].rendition(), 100_000);
+        feed.take_care(true);
+        let just_now = NOW - Duration::from_millis(1);
+        assert_eq!(feed.next(&around(&index, BLOCK, just_now), &mut 0), Next::Later(just_now + REST));
+        assert_eq!(feed.next(&around(&index, BLOCK, NOW - REST), &mut 0), bytes(60_000, 61_399));
+        // A block's last byte waits for nothing but acknowledgements.
+        assert_eq!(feed.next(&around(&index, BLOCK + 1399, just_now), &mut 0), bytes(60_000, 60_001));
+    }
+}

@@ -31,8 +31,10 @@ pub(crate) struct Sight {
     /// Something is written and not acknowledged, or could not be written.
     pub owes: bool,
     pub path: PathSight,
-    /// Bytes of the last write.
-    pub last_bytes: u64,
+    /// What the server had surely read if it ended the source itself, and reset it.
+    pub surely_read: u64,
+    /// The server said that it took it.
+    pub greeted: bool,
     /// The far side reset it.
     pub reset: bool,
     pub held: bool,
@@ -80,9 +82,8 @@ impl Mount {
     }
 
     /// Leaves the way it is on for another one, at once.
-    pub(crate) fn reroute(&mut self, step: &mut Step<'_>, uplink: Option<UplinkId>) {
+    pub(crate) fn reroute(&mut self, step: &mut Step<'_>, uplink: Option<UplinkId>, why: &str) {
         self.uplink = uplink;
-        let why = "its uplink is gone; opening it through another";
         self.wait(step, Cause::Lost, MountState::Waiting, why.into());
         self.tick(step);
     }
@@ -226,7 +227,8 @@ impl Mount {
     /// Publishes one block that goes on after `cut`, and stops; returns the body byte at which it begins.
     pub(crate) fn splice(&mut self, step: &mut Step<'_>, cut: Cut) -> Option<u64> {
         let block = self.profile().block.unwrap_or(1);
-        let begins = self.streaming_mut().map(|stream| stream.splice(cut, block));
+        let begins = step.indices[usize::from(cut.rendition.0)].boundary_to(cut.at).unwrap_or(cut.at);
+        let begins = self.streaming_mut().map(|stream| stream.splice(cut, begins, block));
         self.show_carrying(step);
         self.produced(step);
         begins
@@ -247,6 +249,11 @@ impl Mount {
         if matches!(self.state, State::Waiting { .. }) {
             self.state = State::Parked;
         }
+    }
+
+    /// How long the server keeps a silent source, where that was measured.
+    pub(crate) fn is_kept_for(&mut self, measured: Option<Duration>) {
+        self.kept = measured.unwrap_or_else(|| self.profile().source_timeout);
     }
 
     /// Bytes that may go out unpaced from the next connection on.
@@ -372,7 +379,8 @@ fn sight(stream: &Stream) -> Sight {
         progress: stream.progress,
         owes: stream.owes(),
         path: stream.sight,
-        last_bytes: stream.last_bytes.into(),
+        surely_read: stream.surely_read(),
+        greeted: stream.greeted,
         reset: stream.reset,
         held: stream.feed.is_held(),
         careful: stream.feed.is_careful(),

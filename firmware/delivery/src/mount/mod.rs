@@ -13,6 +13,7 @@ use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use units::snapshot::MountReport;
@@ -74,6 +75,8 @@ pub(crate) struct Mount {
     uplink: Option<UplinkId>,
     /// Bytes that may go out unpaced: what a listener's queue on the server takes at once.
     ahead: u64,
+    /// How long the server keeps a silent source: what a survey measured, or what its kind does.
+    kept: Duration,
     /// How the next connection begins.
     start: Start,
     /// Somebody else says when to open it.
@@ -146,6 +149,7 @@ impl Mount {
         now: Instant,
     ) -> Self {
         Self {
+            kept: ServerProfile::of(config.server.kind).source_timeout,
             config,
             rendition,
             paired,
@@ -210,7 +214,7 @@ impl Mount {
             | State::Securing { deadline, .. }
             | State::Greeting { deadline, .. } => *deadline,
             State::Streaming(stream) => {
-                let own = stream.deadline(self.profile());
+                let own = stream.deadline(self.kept);
                 if stream.feed.is_frozen() {
                     return own;
                 }
@@ -253,6 +257,11 @@ impl Mount {
         }
     }
 
+    /// The server passes its body on in whole blocks of so many bytes. Ogg is read and passed on by the page, whatever the server.
+    pub(crate) fn block(&self) -> Option<u64> {
+        block_of(&self.config)
+    }
+
     /// The rendition grew.
     pub(crate) fn produced(&mut self, step: &mut Step<'_>) {
         if let State::Streaming(stream) = &mut self.state
@@ -265,10 +274,17 @@ impl Mount {
     /// The title changed.
     pub(crate) fn retitle(&mut self, step: &mut Step<'_>) {
         if matches!(self.state, State::Streaming(_)) {
-            if let Some(pointless) = self.title.due(step.now) {
-                step.out.push_back(Output::Close { link: pointless });
-            }
+            self.bring_title(step);
             self.tick(step);
+        }
+    }
+
+    /// The title is to be brought to the server, or is in what the mount carries.
+    fn bring_title(&mut self, step: &mut Step<'_>) {
+        if self.config.rendition.codec.is_ogg() {
+            self.title.carried(step.title);
+        } else if let Some(pointless) = self.title.due(step.now) {
+            step.out.push_back(Output::Close { link: pointless });
         }
     }
 
@@ -345,6 +361,11 @@ impl Mount {
             step.out.push_back(Output::Close { link });
         }
     }
+}
+
+/// See [`Mount::block`].
+fn block_of(config: &MountConfig) -> Option<u64> {
+    ServerProfile::of(config.server.kind).block.filter(|_| !config.rendition.codec.is_ogg())
 }
 
 /// What a listener's queue takes at once: 512 KiB less his burst, and less as much again (DESIGN 3).

@@ -6,8 +6,8 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use units::Instant;
 use units::snapshot::{MountReport, MountState};
+use units::{BytePos, Instant};
 
 use super::feed::{Cut, Feed, Next, Surroundings};
 use super::{Event, Mount, State, Step, Totals};
@@ -15,7 +15,7 @@ use crate::backoff::Cause;
 use crate::config::MountConfig;
 use crate::event::{Answer, Failure, LinkId, Output, PathSight, Question, RenditionId, Verdict};
 use crate::index::Index;
-use crate::profile::{Proofs, ServerProfile, Titles};
+use crate::profile::{Proofs, Titles};
 use crate::proof::{self, News, Proof};
 use crate::title;
 use crate::wire::request;
@@ -29,7 +29,7 @@ pub(super) struct Stream {
     requested: Instant,
     accepted: Instant,
     /// The server said yes (or anything at all); without that, acknowledged bytes only prove its kernel.
-    greeted: bool,
+    pub greeted: bool,
     flow: Flow,
     pub feed: Feed,
     /// A write is out and its outcome not yet in.
@@ -43,8 +43,11 @@ pub(super) struct Stream {
     /// The last time an acknowledgement came, or nothing was owed.
     pub progress: Instant,
     measure_at: Instant,
-    /// Bytes of the last write.
-    pub last_bytes: u32,
+    /// When what waits for its time may be written.
+    resume_at: Option<Instant>,
+    /// Where one read by the server of the first of the last writes ends, of those that went out one right behind the other;
+    /// and the same for those before.
+    reads: [u64; 2],
     /// The far side reset it: it had not read all that it had acknowledged.
     pub reset: bool,
     /// When its acknowledgements last counted for its uplink.
@@ -93,7 +96,8 @@ impl Stream {
             longest_pause: Duration::ZERO,
             progress: now,
             measure_at: now + MEASURE_EAGERLY,
-            last_bytes: 0,
+            resume_at: None,
+            reads: [0; 2],
             reset: false,
             praised: Instant::ZERO,
             looked: Instant::ZERO,
@@ -120,13 +124,24 @@ impl Stream {
             own: rendition,
             indices: step.indices,
             longest_lag: config.longest_lag,
-            block: ServerProfile::of(config.server.kind).block,
+            block: super::block_of(config),
             written: self.written,
             last_write: self.last_write,
             owes: self.written > self.acked,
         };
         let link = self.link;
-        let output = match self.feed.next(&around, &mut totals.skipped) {
+        self.resume_at = None;
+        let before = self.feed.cursor();
+        let next = self.feed.next(&around, &mut totals.skipped);
+        if self.feed.cursor() != before && config.rendition.codec.is_ogg() {
+            let (at, after) = (self.feed.cursor(), Some(before));
+            step.out.push_back(Output::Head { link, rendition, at, after });
+        }
+        let output = match next {
+            Next::Later(at) => {
+                self.resume_at = Some(at);
+                return true;
+            }
             Next::Nothing => {
                 if self.feed.is_careful() && self.owes() && step.now.since(self.looked) >= CARE {
                     self.looked = step.now;
@@ -143,7 +158,7 @@ impl Stream {
         true
     }
 
-    pub(super) fn deadline(&self, profile: &ServerProfile) -> Instant {
+    pub(super) fn deadline(&self, kept: Duration) -> Instant {
         let mut deadline = Instant::from_micros(u64::MAX);
         if self.feed.is_frozen() {
             // Whoever froze it keeps the time.
@@ -152,8 +167,9 @@ impl Stream {
         if !self.settled && self.flow == Flow::Live {
             deadline = self.accepted + SETTLE;
         }
+        deadline = self.resume_at.map_or(deadline, |resume| deadline.min(resume));
         if self.owes() {
-            let patience = if self.flow == Flow::Stalled { give_up(profile) } else { STALL };
+            let patience = if self.flow == Flow::Stalled { kept + MARGIN } else { STALL };
             deadline = deadline.min(self.measure_at).min(self.progress + patience);
         }
         self.proof.deadline().map_or(deadline, |proof| deadline.min(proof))
@@ -169,12 +185,21 @@ impl Stream {
         self.written > self.acked || self.blocked
     }
 
-    /// Fills the block up, adds one that goes on after `cut`, and stops. Returns where it goes on.
-    ///
-    /// Listeners that the server has moved here by itself get the newest block in their second turn: the filler is out by then.
-    pub(super) fn splice(&mut self, cut: Cut, block: u64) -> u64 {
-        self.feed.splice(cut, self.written, block);
+    /// Fills the block up, adds one that goes on after `cut` in the packet that begins at `begins`, and stops. Returns where it
+    /// goes on.
+    pub(super) fn splice(&mut self, cut: Cut, begins: BytePos, block: u64) -> u64 {
+        debug_assert!(!self.writing, "what is being written may be filler: it would be taken for sound");
+        self.feed.splice(cut, begins, self.written, block);
         self.written.div_ceil(block) * block
+    }
+
+    /// What a server had surely read that ended the source and reset it: having made up its mind it reads once more, up to
+    /// its block's end at the most, and does not read what comes until it closes. That one read got the first bytes after a
+    /// pause; others would have come in the few milliseconds in between by chance only.
+    pub(super) const fn surely_read(&self) -> u64 {
+        let [last, before] = self.reads;
+        // Something was not read: if not the rest of the last writes, then those themselves.
+        if last < self.written { last } else { before }
     }
 
     pub(super) fn stop_at_block(&mut self, block: u64) -> u64 {
@@ -205,7 +230,15 @@ impl Stream {
         self.measure_at = now + pace;
     }
 
-    fn wrote(&mut self, now: Instant, bytes: u32, blocked: bool, own: RenditionId, totals: &mut Totals) {
+    fn wrote(
+        &mut self,
+        now: Instant,
+        bytes: u32,
+        blocked: bool,
+        own: RenditionId,
+        block: u64,
+        totals: &mut Totals,
+    ) {
         if !self.owes() {
             self.progress = now;
         }
@@ -215,8 +248,13 @@ impl Stream {
             if self.written > 0 {
                 self.longest_pause = self.longest_pause.max(now.since(self.last_write));
             }
+            // A block's last byte belongs to what went before it, however long that took to be acknowledged.
+            let completes = self.feed.is_careful() && bytes == 1 && (self.written + 1).is_multiple_of(block);
+            if self.written == 0 || (now.since(self.last_write) >= APART && !completes) {
+                let most = self.written - self.written % block + block;
+                self.reads = [most.min(self.written + u64::from(bytes)), self.reads[0]];
+            }
             self.last_write = now;
-            self.last_bytes = bytes;
             self.feed.wrote(now, self.written, bytes.into(), own);
             self.written = self.written.saturating_add(bytes.into());
             totals.written = totals.written.saturating_add(bytes.into());
@@ -226,12 +264,13 @@ impl Stream {
 
 impl Mount {
     pub(super) fn stream_event(&mut self, step: &mut Step<'_>, event: &Event<'_>) {
+        let block = self.profile().block.unwrap_or(UNCUT);
         let State::Streaming(stream) = &mut self.state else { return };
         match event {
             // A socket that is not full takes something: what was asked for is not there.
             Event::Wrote { bytes: 0, blocked: false, .. } => self.torn(step),
             Event::Wrote { bytes, acked, blocked } => {
-                stream.wrote(step.now, *bytes, *blocked, self.rendition, &mut self.totals);
+                stream.wrote(step.now, *bytes, *blocked, self.rendition, block, &mut self.totals);
                 stream.note_acked(step.now, *acked, &mut self.totals);
                 if stream.feed.is_careful() && stream.owes() && *bytes > 0 {
                     stream.looked = step.now;
@@ -283,7 +322,7 @@ impl Mount {
 
     pub(super) fn stream_tick(&mut self, step: &mut Step<'_>) {
         let now = step.now;
-        let profile = self.profile();
+        let patience = self.kept + MARGIN;
         let State::Streaming(stream) = &mut self.state else { return };
         if !stream.settled && stream.flow == Flow::Live && now.since(stream.accepted) >= SETTLE {
             stream.settled = true;
@@ -298,7 +337,7 @@ impl Mount {
             return;
         }
         if stream.owes() {
-            if now.since(stream.progress) >= give_up(profile) {
+            if now.since(stream.progress) >= patience {
                 let seconds = now.since(stream.progress).as_secs();
                 let why = format!("no byte was acknowledged for {seconds} s; opening the mount anew");
                 return self.wait(step, Cause::Silence, MountState::Waiting, why);
@@ -309,8 +348,12 @@ impl Mount {
                 step.out.push_back(Output::Measure { link: stream.link });
             }
         }
+        let resumes = stream.resume_at.take_if(|at| *at <= now).is_some();
         self.flow(step);
         self.ask(step);
+        if resumes {
+            self.produced(step);
+        }
     }
 
     /// A held mount has begun to carry sound.
@@ -457,6 +500,13 @@ impl Mount {
             Proofs::StatusList(paths) => paths.len(),
             Proofs::Probe | Proofs::Nothing => 0,
         };
+        // Icecast puts Vorbis on pages of its own: bytes that we do not know again prove nothing then.
+        let answer = match answer {
+            Some(Answer::HeardForeign) if self.config.rendition.codec.is_ogg() => {
+                Some(&Answer::HeardNothing { status: 200 })
+            }
+            Some(_) | None => answer,
+        };
         let State::Streaming(stream) = &mut self.state else { return };
         let taken = stream.greeted.then_some(stream.requested..=stream.accepted);
         let news = stream.proof.answered(step.now, answer, taken, ways);
@@ -517,14 +567,16 @@ impl Mount {
 }
 
 /// With no second path nothing is reset before the server itself would let go: silence heals by itself (DESIGN 3).
-const fn give_up(profile: &ServerProfile) -> Duration {
-    profile.source_timeout.saturating_add(Duration::from_secs(2))
-}
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// So long without an acknowledgement, and the mount is called stalled.
 const STALL: Duration = Duration::from_secs(3);
 /// A held mount is proven now and then only.
 const HELD_REST: Duration = Duration::from_secs(600);
+/// Longer than any body: of a server that passes bytes on as they come.
+const UNCUT: u64 = 1 << 62;
+/// Writes that lie further apart than this are read one by one.
+const APART: Duration = Duration::from_millis(5);
 /// An acknowledgement is looked for after this, where one is waited for.
 const CARE: Duration = Duration::from_millis(2);
 const MEASURE_FROZEN: Duration = Duration::from_millis(50);
@@ -535,3 +587,37 @@ const MEASURE_CALMLY: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_secs(10);
 /// A server that took the source without a word shows it by then.
 const SWALLOWED: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use super::*;
+    use crate::testing;
+
+    /// What was surely read after writes of so many bytes, each so many milliseconds after the one before.
+    fn surely_read(writes: &[(u64, u32)]) -> u64 {
+        let mut now = Instant::from_millis(1000);
+        let mut feed = Feed::live(BytePos(0), now, &testing::rendition(320), 100_000);
+        feed.take_care(true);
+        let mut stream = Stream::new(LinkId(1), Ipv4Addr::LOCALHOST.into(), now, now, feed, true);
+        for &(after, bytes) in writes {
+            now += Duration::from_millis(after);
+            stream.wrote(now, bytes, false, RenditionId(0), 1400, &mut Totals::default());
+        }
+        stream.surely_read()
+    }
+
+    #[test]
+    fn a_server_that_ends_a_source_reads_once_more() {
+        // A block but its last byte, that byte, and more: one read took the first of them.
+        assert_eq!(surely_read(&[(0, 1000), (48, 399), (2, 1), (2, 500)]), 1399);
+        // The same on a machine that is busy, and at a server that took its time to close.
+        assert_eq!(surely_read(&[(0, 1000), (40, 399), (8, 1), (10, 500)]), 1399);
+        // Nothing came behind the last one: it was not read.
+        assert_eq!(surely_read(&[(0, 1000), (48, 399), (2, 1), (48, 500)]), 1399);
+        assert_eq!(surely_read(&[(0, 1000), (48, 399)]), 1000);
+        // A read ends with the block.
+        assert_eq!(surely_read(&[(0, 1000), (48, 3200)]), 1400);
+    }
+}

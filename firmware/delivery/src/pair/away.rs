@@ -7,6 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use units::Instant;
 
+use super::candour::LATE;
 use super::look::Look;
 use super::{Ground, Pair, Phase};
 use crate::config::Return as GiveBack;
@@ -17,15 +18,25 @@ use crate::mount::{Event, Mount};
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Away {
     since: Instant,
-    /// Until somebody brings the listeners back.
-    stay: bool,
+    stay: Stay,
     /// Since when the preferred way has been good.
     good: Option<Instant>,
     pub next: Instant,
 }
 
+/// How long the listeners stay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Stay {
+    /// Until the preferred way has been good for the settle time.
+    UntilGood,
+    /// Until a second way has, too: bytes are saved meanwhile.
+    WhileLone,
+    /// Until somebody brings them back.
+    UntilAsked,
+}
+
 impl Away {
-    pub(super) const fn new(now: Instant, stay: bool) -> Self {
+    pub(super) const fn new(now: Instant, stay: Stay) -> Self {
         Self { since: now, stay, good: None, next: now }
     }
 }
@@ -120,21 +131,27 @@ impl Pair {
         }
         let best = ground.ways.first().copied().flatten();
         // With nothing but the way it is on, the primary comes back there too once it can.
-        let good = ground.is_usable(best) && (best != here || ground.ways.len() > 1 || ground.uplinks < 2);
+        let good = ground.is_usable(best)
+            && (best != here || ground.ways.len() > 1 || ground.uplinks < 2)
+            && self.vouches(ground, best);
         // Where bytes cost money nothing is waited for but a path that holds.
         let costly = here.is_some_and(|here| ground.metered.contains(&here));
-        let settle = if costly { settle.min(COSTLY) } else { settle };
         let Phase::Away(away) = &mut self.phase else { return };
+        let lone = away.stay == Stay::WhileLone;
+        let settle = if costly && !lone { settle.min(COSTLY) } else { settle };
+        let good = good && (!lone || ground.ways.len() > 1);
         if !good {
             away.good = None;
             return;
         }
         let good = *away.good.get_or_insert(now);
-        let wanted = match self.policy.give_back {
-            GiveBack::Auto => now.since(good) >= settle && !away.stay,
-            GiveBack::AtSilence => now.since(good) >= settle && !away.stay && ground.pausing,
-            GiveBack::Manual => false,
-        };
+        let stays = away.stay == Stay::UntilAsked;
+        let wanted = !stays
+            && match self.policy.give_back {
+                GiveBack::Auto => now.since(good) >= settle,
+                GiveBack::AtSilence => now.since(good) >= settle && ground.pausing,
+                GiveBack::Manual => now.since(good) >= settle && lone,
+            };
         if wanted {
             self.begin_return(ground, best, false, since);
         } else if now.since(good) < settle {
@@ -190,7 +207,8 @@ impl Pair {
             Stage::Poising => self.poising(ground),
             Stage::Draining { end, quiet } => self.draining(ground, end, quiet),
             Stage::Greeting => {
-                if ground.mounts[self.primary].sight().is_some() {
+                // Bytes that are taken without the server's word may lie anywhere on the way.
+                if ground.mounts[self.primary].sight().is_some_and(|sight| sight.greeted) {
                     let until = now + LANDING;
                     let Phase::Return(back) = &mut self.phase else { return };
                     (back.stage, back.next) = (Stage::Landing { until }, until.min(now + PACE));
@@ -212,7 +230,8 @@ impl Pair {
         let now = ground.now;
         if ground.mounts[self.primary].is_poised() {
             if back.urgent {
-                let Some(cut) = urgent_cut(ground, self.fallback, back, now) else { return };
+                let lies = self.candour.lies_on(ground.mounts[self.fallback].uplink());
+                let Some(cut) = urgent_cut(ground, self.fallback, back, now, lies) else { return };
                 back.stage = Stage::Greeting;
                 back.look.close(ground);
                 return ground.with(self.primary, |mount, step| mount.go(step, Start::After(cut)));
@@ -249,12 +268,15 @@ impl Pair {
             return self.turn_back(ground, "the primary's connection was closed");
         }
         let drained = sight.written == end && sight.acked == end;
+        let late = self.candour.lies_on(ground.mounts[self.fallback].uplink());
+        let rest = if late { QUIET + LATE } else { QUIET };
+        let Phase::Return(back) = &mut self.phase else { return };
         match (drained, quiet) {
             (true, None) => {
                 back.stage = Stage::Draining { end, quiet: Some(now) };
-                back.next = now + QUIET;
+                back.next = now + rest;
             }
-            (true, Some(since)) if now.since(since) >= QUIET => {
+            (true, Some(since)) if now.since(since) >= rest => {
                 let Some(cut) = ground.mounts[self.fallback].body_at(end.saturating_sub(1)) else {
                     return self.turn_back(ground, "what the listeners have is no longer kept");
                 };
@@ -263,7 +285,7 @@ impl Pair {
                 back.began = now;
                 ground.with(self.primary, |mount, step| mount.go(step, Start::After(cut)));
             }
-            (true, Some(since)) => back.next = since + QUIET,
+            (true, Some(since)) => back.next = since + rest,
             (false, _) => {
                 ground.with(self.fallback, Mount::measure);
                 let Phase::Return(back) = &mut self.phase else { return };
@@ -356,22 +378,24 @@ impl Pair {
             mount.freeze(step, false);
             mount.open_gate(step);
         });
-        self.phase = Phase::Away(Away { since, stay: false, good: None, next: now + AGAIN });
+        self.phase = Phase::Away(Away { since, stay: Stay::UntilGood, good: None, next: now + AGAIN });
     }
 }
 
 /// Where the listeners of a fallback that failed go on: as far as it was acknowledged, or as the probe heard.
-fn urgent_cut(ground: &Ground<'_>, place: usize, back: &Return, now: Instant) -> Option<Cut> {
+fn urgent_cut(ground: &Ground<'_>, place: usize, back: &Return, now: Instant, lies: bool) -> Option<Cut> {
     let mount = &ground.mounts[place];
     let sight = mount.sight().or_else(|| mount.remains().map(|(sight, _)| sight))?;
     let block = mount.profile().block.unwrap_or(1);
     let floor = |body: u64| body - body % block;
     let heard = back.look.heard.and_then(|heard| mount.body_of(heard.rendition, heard.upto));
     let end = match heard.filter(|body| body % block == 0 && *body <= floor(sight.written)) {
-        Some(body) if body >= floor(sight.acked) => body,
-        Some(_) | None if floor(sight.acked) == floor(sight.written) => floor(sight.acked),
+        Some(body) if lies || body >= floor(sight.acked) => body,
+        Some(_) | None if floor(sight.acked) == floor(sight.written) && !lies => floor(sight.acked),
         // Doubtful: the probe gets time to say.
         Some(_) | None if now.since(back.began) < PROBE => return None,
+        // Nobody knows: rather a hole than the same again.
+        Some(_) | None if lies => floor(sight.written),
         Some(_) | None => floor(sight.acked),
     };
     let cut = mount.body_at(end.checked_sub(1)?)?;

@@ -39,6 +39,11 @@ impl Crowd {
         *self = Self { there: true, turn: Turn::Due { at: now + EVERY } };
     }
 
+    /// Listeners may be on the fallback: asked soon.
+    pub(super) fn suspected(&mut self, now: Instant) {
+        *self = Self { there: true, turn: Turn::Due { at: now + FIRST } };
+    }
+
     /// Sound is owed to whoever listens to the fallback, and listeners who were not moved there would hear what is written for
     /// those who are.
     pub(super) const fn is_there(&self) -> bool {

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use units::Instant;
 use units::snapshot::Incident;
 
-use super::away::Away;
+use super::away::{Away, Stay};
+use super::candour::LATE;
 use super::look::{Eviction, Holder, Look};
 use super::{Ground, Pair, Phase};
 use crate::event::LinkId;
@@ -32,10 +33,14 @@ pub(super) struct Doubt {
     /// The body byte of the fallback from which it goes on, and the connection that has it.
     goes_on: u64,
     on: Option<LinkId>,
+    /// When that was published.
+    published: Instant,
     /// Since when the fallback is there to go on with.
     ready: Option<Instant>,
     /// Whether checks of the primary's uplink are answered, and since when they are again.
     answering: Answering,
+    /// Acknowledgements say nothing here: what is heard stands for them.
+    lies: bool,
     /// Nothing is wrong: somebody wants the listeners on the fallback.
     planned: Option<Planned>,
     /// The fallback carried the listeners until just now, and rests at a block's end.
@@ -59,13 +64,12 @@ enum Answering {
 /// A move that is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Planned {
-    /// Until somebody brings them back.
-    stay: bool,
+    stay: Stay,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Moving {
-    stay: bool,
+    stay: Stay,
     good: Instant,
     pub look: Look,
     /// What the listeners have of the primary, by body byte.
@@ -81,12 +85,15 @@ pub(super) struct Moving {
 impl Pair {
     pub(super) fn begin_doubt(&mut self, ground: &mut Ground<'_>, cause: &str) {
         let now = ground.now;
+        self.candour.hush(ground);
         let primary = &ground.mounts[self.primary];
+        let lies = self.candour.lies_on(primary.uplink());
         let (sight, why) = match (primary.sight(), primary.remains()) {
             (Some(sight), _) => (sight, String::new()),
             (None, Some((sight, why))) => (sight, format!(": {why}")),
             (None, None) => return,
         };
+        let sight = self.believe(primary, sight);
         let good = if sight.owes { sight.progress } else { now };
         if primary.sight().is_some() {
             ground.see(self.primary, WaySight::Silent);
@@ -98,6 +105,7 @@ impl Pair {
         self.phase = Phase::Doubt(Doubt {
             planned: None,
             answering: Answering::AsBefore,
+            lies,
             resting,
             cause: format!("{cause}{why}"),
             good,
@@ -107,6 +115,7 @@ impl Pair {
             spliced: None,
             goes_on: 0,
             on: None,
+            published: now,
             ready: None,
             grace: grace(&sight, self.learned),
             next: now,
@@ -114,7 +123,7 @@ impl Pair {
     }
 
     /// Moves the listeners to the fallback although nothing is wrong.
-    pub(super) fn leave(&mut self, ground: &mut Ground<'_>, cause: &str, stay: bool) {
+    pub(super) fn leave(&mut self, ground: &mut Ground<'_>, cause: &str, stay: Stay) {
         self.begin_doubt(ground, cause);
         if let Phase::Doubt(doubt) = &mut self.phase {
             doubt.planned = Some(Planned { stay });
@@ -128,14 +137,19 @@ impl Pair {
         doubt.next = steps.into_iter().filter(|&at| at > now).fold(now + PACE, Instant::min);
         let (place, spare) = (self.primary, self.fallback);
         let primary = &ground.mounts[place];
-        let alive = primary.sight();
-        let Some(sight) = alive.or_else(|| primary.remains().map(|(sight, _)| sight)) else {
+        let alive = primary.sight().map(|sight| self.believe(primary, sight));
+        let remains = || primary.remains().map(|(sight, _)| self.believe(primary, sight));
+        let Some(sight) = alive.or_else(remains) else {
             self.phase = Phase::Calm;
             return;
         };
+        let fill_every = self.fill_every();
+        let Phase::Doubt(doubt) = &mut self.phase else { return };
         let path_gone = !ground.is_usable(primary.uplink());
         let asked = matches!(doubt.look.eviction, Eviction::Asked(_) | Eviction::Done(_));
-        let healed = alive.is_some() && !path_gone && (sight.acked > doubt.acked || !sight.owes);
+        // What lies goes on acknowledging for a source that the server has ended.
+        let ended = doubt.lies && doubt.look.holder == Holder::Nobody;
+        let healed = alive.is_some() && !path_gone && !ended && (sight.acked > doubt.acked || !sight.owes);
         let planned = doubt.planned.is_some();
         if planned && now.since(doubt.good) >= PLANNED {
             self.tell(ground, "the listeners could not be moved as wanted; they stay".to_string(), false);
@@ -161,7 +175,7 @@ impl Pair {
         }
         // What waits for its listeners must not be taken for dead by the server.
         if now >= self.fill_at {
-            self.fill_at = now + super::FILL_EVERY;
+            self.fill_at = now + fill_every;
             let keep = if doubt.on.is_some() { Mount::nudge } else { Mount::fill };
             ground.with(spare, keep);
             if ground.mounts[spare].is_writing() {
@@ -177,8 +191,36 @@ impl Pair {
             if now == doubt.began || now.since(doubt.began) >= LOOK_AGAIN {
                 doubt.began = now;
                 doubt.look = Look::open(ground, place, sight.address, way, others, evict);
-                // A byte that is acknowledged says that the other path is good.
+                if let Some(ear) = self.candour.watch.take() {
+                    doubt.look.adopt(ground, ear);
+                }
+                // A byte that is acknowledged says that the other path is good. It has to be out before anything else is.
                 ground.with(spare, Mount::fill);
+                if ground.mounts[spare].is_writing() {
+                    return;
+                }
+            }
+        }
+
+        if doubt.lies && !ended {
+            let timeout = self.policy.proven.map_or(LONGEST_GRACE, |proven| proven.source_timeout);
+            let listens = doubt.look.listens();
+            if alive.is_some() && !path_gone && !listens && !asked {
+                return self.take_back(ground);
+            }
+            let knows = doubt.look.heard.is_some() && (listens || alive.is_none());
+            if !knows {
+                if alive.is_none() && (waited >= timeout || waited >= GIVE_UP && !listens) {
+                    let what =
+                        format!("{}; nobody heard what its listeners have: opening both anew", doubt.cause);
+                    self.tell(ground, what, true);
+                    return self.start_over(ground);
+                }
+                return;
+            }
+            // A server that stands still is no dead path.
+            if alive.is_some() && !doubt.look.answered && waited < timeout * 3 {
+                return;
             }
         }
 
@@ -211,7 +253,7 @@ impl Pair {
         let link = ready.link;
         let ready = *doubt.ready.get_or_insert(now);
         let block = ground.mounts[place].profile().block.unwrap_or(1);
-        let known = known_end(&ground.mounts[place], &sight, doubt, block, now);
+        let known = known_end(ground, (place, spare), &sight, doubt, block);
         if doubt.spliced != Some(known.cut) {
             if alive.is_some() {
                 ground.with(place, |mount, step| mount.freeze(step, true));
@@ -225,10 +267,15 @@ impl Pair {
             let Phase::Doubt(doubt) = &mut self.phase else { return };
             doubt.spliced = Some(known.cut);
             doubt.goes_on = begins.unwrap_or_default();
-            doubt.on = Some(link);
+            (doubt.on, doubt.published) = (Some(link), now);
             return;
         }
         if !(sure || waited >= SUSPECT) {
+            return;
+        }
+        // What the fallback's acknowledgements do not tell takes its time.
+        let late = self.candour.lies_on(other).then_some(LATE);
+        if late.is_some_and(|late| now.since(doubt.published) < late) {
             return;
         }
         // Where both paths were gone and one is back, the other may be back as well: its retries come once a second.
@@ -340,7 +387,7 @@ impl Pair {
             healed: None,
         });
         self.phase = Phase::Moving(Moving {
-            stay: doubt.planned.is_some_and(|planned| planned.stay),
+            stay: doubt.planned.map_or(Stay::UntilGood, |planned| planned.stay),
             good: doubt.good,
             cut,
             goes_on: doubt.goes_on,
@@ -362,9 +409,9 @@ impl Pair {
         let beyond = moving.look.heard.and_then(|heard| {
             let body = primary.body_of(heard.rendition, heard.upto)?;
             let most = primary.remains().map_or(0, |(sight, _)| sight.written);
-            // In one rendition the fallback's own first block looks the same.
-            let splice = if primary.rendition() == fallback.rendition() { block } else { 0 };
-            (body % block == 0 && body <= most && body > moving.cut + splice).then_some(body)
+            // In one rendition, and up to a packet that a decoder can change over at, the fallback's block looks the same.
+            let same = moving.look.heard_beyond(fallback, moving.goes_on);
+            (body % block == 0 && body <= most && body > moving.cut && !same).then_some(body)
         });
         if let Some(body) = beyond
             && let Some(cut) = primary.body_at(body)
@@ -404,6 +451,9 @@ impl Pair {
     /// The doubt was unfounded: the primary goes on where it stopped.
     fn take_back(&mut self, ground: &mut Ground<'_>) {
         let Phase::Doubt(doubt) = &mut self.phase else { return };
+        if doubt.lies {
+            self.candour.watch = doubt.look.hand_back().or(self.candour.watch);
+        }
         doubt.look.close(ground);
         if doubt.planned.is_none() {
             // It took so long and was no fault: the next one may take as long.
@@ -457,19 +507,34 @@ struct Known {
     heard: bool,
 }
 
-fn known_end(mount: &Mount, sight: &Sight, doubt: &Doubt, block: u64, now: Instant) -> Known {
+fn known_end(
+    ground: &Ground<'_>,
+    (place, spare): (usize, usize),
+    sight: &Sight,
+    doubt: &Doubt,
+    block: u64,
+) -> Known {
+    let (now, mount) = (ground.now, &ground.mounts[place]);
     let floor = |body: u64| body - body % block;
+    let ended = doubt.look.holder == Holder::Nobody;
     // A server that ends a source and resets it had not read the last of what its kernel took.
-    let unread = if sight.reset && doubt.look.holder == Holder::Nobody { sight.last_bytes } else { 0 };
-    let acked = floor(sight.acked.min(sight.written - unread.min(sight.written)));
+    let acked = if sight.reset && ended { sight.acked.min(sight.surely_read) } else { sight.acked };
+    let acked = floor(acked);
     let most = floor(sight.written);
-    let heard =
-        doubt.look.heard.and_then(|heard| Some((mount.body_of(heard.rendition, heard.upto)?, heard.at)));
+    if doubt.lies && doubt.look.heard.is_none() {
+        // Ended by the server unheard: on at live, as without a hand-over, and nothing twice.
+        return Known { cut: most, exact: true, heard: false };
+    }
+    // Once the primary is ended, the probe hears the fallback, which may carry the very same bytes.
+    let elsewhere = ended && doubt.look.heard_beyond(&ground.mounts[spare], doubt.goes_on);
+    let heard = doubt.look.heard.filter(|_| !elsewhere);
+    let heard = heard.and_then(|heard| Some((mount.body_of(heard.rendition, heard.upto)?, heard.at)));
     match heard {
         // Whole blocks only: anything else is not this mount's.
         Some((body, at)) if body % block == 0 && (acked..=most).contains(&body) => {
             // A burst comes at once; what has stopped growing was all there is.
-            let drained = doubt.spliced.is_some() && now.since(at) >= DRAINED;
+            let quiet = if doubt.lies { DRAINED_BEHIND } else { DRAINED };
+            let drained = doubt.spliced.is_some() && now.since(at) >= quiet;
             Known { cut: body, exact: body == most || drained, heard: true }
         }
         Some((body, _)) if body % block == 0 => Known { cut: acked, exact: acked == most, heard: true },
@@ -509,6 +574,8 @@ const ANSWERED: Duration = Duration::from_millis(600);
 const RETRY: Duration = Duration::from_millis(1300);
 const PACE: Duration = Duration::from_millis(50);
 const DRAINED: Duration = Duration::from_millis(40);
+/// What acknowledges in the server's place passes on what it has in its own time.
+const DRAINED_BEHIND: Duration = Duration::from_millis(300);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const EVICT_PATIENCE: Duration = Duration::from_secs(1);
 /// A figure of the server is at most so old.

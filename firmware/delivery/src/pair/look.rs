@@ -24,6 +24,8 @@ pub(super) struct Look {
     /// Evictions that got no answer.
     tries: u32,
     pub holder: Holder,
+    /// The server said something about it, whatever that was.
+    pub answered: bool,
     pub eviction: Eviction,
     pub heard: Option<Heard>,
 }
@@ -53,6 +55,14 @@ pub(super) enum Eviction {
     Done(Instant),
     /// The server will not, or did not answer.
     Refused,
+}
+
+/// A listener connection that was there before there was any doubt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Ear {
+    pub link: LinkId,
+    pub opened: Instant,
+    pub heard: Option<Heard>,
 }
 
 /// What the listener probe has heard.
@@ -135,6 +145,24 @@ impl Look {
         at.since(self.opened) >= JOINED
     }
 
+    /// Goes by a listener connection that was there before.
+    pub(super) fn adopt(&mut self, ground: &mut Ground<'_>, ear: Ear) {
+        if let Some(link) = self.probe.replace(ear.link) {
+            ground.out.push_back(Output::Close { link });
+        }
+        (self.opened, self.heard) = (ear.opened, ear.heard);
+    }
+
+    /// Gives its listener connection away, if it is there still.
+    pub(super) fn hand_back(&mut self) -> Option<Ear> {
+        let link = self.probe.take()?;
+        Some(Ear { link, opened: self.opened, heard: self.heard })
+    }
+
+    pub(super) const fn listens(&self) -> bool {
+        self.probe.is_some()
+    }
+
     /// Asks the server to end the mount's source.
     pub(super) fn evict(&mut self, ground: &mut Ground<'_>, place: usize) {
         let mount = &ground.mounts[place];
@@ -180,6 +208,7 @@ impl Look {
             }
             Event::Answered(answer) if self.source == Some(link) => {
                 self.source = None;
+                self.answered = true;
                 self.holder = match answer {
                     Answer::Source { read: Some(read), agent: Some(named), .. } if named == agent => {
                         Holder::Named(*read)

@@ -8,6 +8,7 @@
 //! - Every phase but calm has an end in time; where a step fails, the station goes on with whatever works.
 
 mod away;
+mod candour;
 mod crowd;
 mod doubt;
 mod look;
@@ -25,7 +26,8 @@ use serde::{Deserialize, Serialize};
 use units::Instant;
 use units::snapshot::{HandOverReport, Incident, MountReport, Role};
 
-use self::away::{Away, Return};
+use self::away::{Away, Return, Stay};
+use self::candour::{Bearing, Candour};
 use self::crowd::Crowd;
 use self::doubt::{Doubt, Moving};
 use crate::config::{OutputConfig, Proven, Standby};
@@ -33,6 +35,7 @@ use crate::event::{LinkId, Order, Output, Telling, UplinkId};
 use crate::index::Index;
 use crate::mount::feed::Start;
 use crate::mount::{Event, Mount, Step};
+use crate::reserve::LONE;
 use crate::uplink::Sight;
 
 /// What a pair is lent for one step.
@@ -127,6 +130,12 @@ pub(crate) struct Pair {
     flaps: u32,
     /// When the listeners were last brought back.
     returned: Option<Instant>,
+    /// Since when one uplink has been left.
+    #[serde(default)]
+    lone: Option<Instant>,
+    /// Whether acknowledgements can be believed.
+    #[serde(default)]
+    candour: Candour,
     incident: Option<Incident>,
     incidents: VecDeque<Incident>,
 }
@@ -161,7 +170,7 @@ impl Pair {
         };
         let (one, other) = (mounts[primary].config(), mounts[fallback].config());
         let same = one.server == other.server;
-        let blocks = mounts[primary].profile().block.is_some();
+        let blocks = mounts[primary].block().is_some();
         let matched = one.rendition.matches(&other.rendition).is_ok();
         (holds && same && blocks && matched && proven.fallback && proven.overrides).then(|| Self {
             policy: policy.clone(),
@@ -178,6 +187,8 @@ impl Pair {
             looked: now,
             flaps: 0,
             returned: None,
+            lone: None,
+            candour: Candour::default(),
             incident: None,
             incidents: VecDeque::new(),
         })
@@ -214,6 +225,9 @@ impl Pair {
 
     pub(crate) fn owns(&self, link: LinkId) -> bool {
         if self.crowd.owns(link) {
+            return true;
+        }
+        if self.candour.owns(link) {
             return true;
         }
         match &self.phase {
@@ -262,7 +276,7 @@ impl Pair {
     /// Carries an order out that [`Pair::may`] allows.
     pub(crate) fn order(&mut self, ground: &mut Ground<'_>, order: &Order) {
         match order {
-            Order::Leave { .. } => self.leave(ground, "asked for", true),
+            Order::Leave { .. } => self.leave(ground, "asked for", Stay::UntilAsked),
             Order::GiveBack { .. } => self.give_back(ground),
             Order::Take { .. } | Order::Release { .. } => {}
         }
@@ -274,6 +288,10 @@ impl Pair {
         let (now, agent) = (ground.now, ground.agent);
         if self.crowd.owns(link) {
             self.crowd.event(ground, self.primary, self.fallback, event);
+            return self.step(ground);
+        }
+        if self.candour.owns(link) {
+            self.candour.event(now, agent, &ground.mounts[self.primary], link, event);
             return self.step(ground);
         }
         match &mut self.phase {
@@ -288,7 +306,9 @@ impl Pair {
     /// Whether what happened to a mount is of interest: its acknowledgements in calm times are not.
     pub(crate) const fn is_about(&self, event: &Event<'_>) -> bool {
         match event {
-            Event::Wrote { .. } | Event::Writable => !matches!(self.phase, Phase::Calm),
+            Event::Wrote { .. } | Event::Writable => {
+                !matches!(self.phase, Phase::Calm) || self.candour.is_comparing()
+            }
             Event::Measured { .. }
             | Event::Closed(_)
             | Event::Failed(_)
@@ -310,12 +330,14 @@ impl Pair {
         }
         match &self.phase {
             Phase::Calm => {
-                let sight = mounts[self.primary].sight();
+                let primary = &mounts[self.primary];
+                let sight = primary.sight().map(|sight| self.believe(primary, sight));
+                let next = self.fill_at.min(self.candour.deadline(primary.uplink()));
                 let doubt = sight
                     .filter(|sight| sight.owes && !sight.path.zero_window)
                     .map(|sight| sight.progress + doubt::look_after(&sight, self.learned));
                 // A stalled server owes for long, and is looked at now and then.
-                doubt.map_or(self.fill_at, |doubt| doubt.min(self.fill_at)).max(self.looked + LOOK_PACE)
+                doubt.map_or(next, |doubt| doubt.min(next)).max(self.looked + LOOK_PACE)
             }
             Phase::Doubt(doubt) => doubt.next,
             Phase::Moving(moving) => moving.next,
@@ -362,7 +384,8 @@ impl Pair {
     /// A held mount costs next to nothing; what it costs a day is said where a full one's bytes are.
     pub(crate) fn cost(&self, report: &mut MountReport) {
         if report.role == Role::Fallback {
-            report.bytes_per_day = 86_400 / FILL_EVERY.as_secs() * FILL_COST;
+            let pace = u64::try_from(self.fill_every().as_millis()).unwrap_or(u64::MAX);
+            report.bytes_per_day = 86_400_000 / pace.max(1) * FILL_COST;
         }
     }
 
@@ -399,12 +422,20 @@ impl Pair {
         };
         if self.crowd.is_there() || self.strayed {
             // Each on its own: a hand-over would be heard by people whom nobody moved, or end at another server.
-            ground.mounts[self.primary].lead(ground.now, false);
-            ground.mounts[self.primary].take_care(false);
-            return;
+            self.candour.hush(ground);
+            self.candour.close_watch(ground);
+            return self.stand_alone(ground);
         }
+        let bearing = self.examine(ground, &sight);
+        match bearing {
+            Bearing::Lost => return,
+            Bearing::Plain => return self.stand_alone(ground),
+            Bearing::Acks | Bearing::Ear | Bearing::Nothing => {}
+        }
+        let sight = self.believe(&ground.mounts[self.primary], sight);
         ground.mounts[self.primary].lead(ground.now, true);
-        self.take_care(ground, self.primary, sight.path.rtt_us);
+        let rtt_us = ground.mounts[self.primary].sight().map_or(0, |sight| sight.path.rtt_us);
+        self.take_care(ground, self.primary, rtt_us);
         let here = ground.mounts[self.primary].uplink();
         let best = ground.ways.first().copied().flatten();
         let settle = self.settle_time();
@@ -414,14 +445,20 @@ impl Pair {
             let held = ground.mounts[self.fallback].sight().is_some_and(|sight| sight.held && !sight.owes);
             if ground.now.since(since) >= settle && held {
                 self.better = None;
-                return self.leave(ground, "the preferred uplink is back", false);
+                return self.leave(ground, "the preferred uplink is back", Stay::UntilGood);
             }
         } else {
             self.better = None;
         }
+        if self.is_to_lower(ground) {
+            self.lone = None;
+            let cause = "one uplink is left, and the fallback takes fewer bytes";
+            return self.leave(ground, cause, Stay::WhileLone);
+        }
         if !ground.is_usable(ground.mounts[self.primary].uplink()) {
             self.begin_doubt(ground, "its uplink is gone");
-        } else if sight.owes
+        } else if bearing != Bearing::Nothing
+            && sight.owes
             && !sight.path.zero_window
             && ground.now.since(sight.progress) >= doubt::look_after(&sight, self.learned)
         {
@@ -429,22 +466,54 @@ impl Pair {
         }
     }
 
+    /// The primary as if it had no fallback: it opens by itself, and leaves an uplink that is gone.
+    fn stand_alone(&self, ground: &mut Ground<'_>) {
+        let primary = &mut ground.mounts[self.primary];
+        primary.lead(ground.now, false);
+        primary.take_care(false);
+        let here = primary.uplink();
+        let best = ground.ways.first().copied().flatten();
+        if !ground.is_usable(here) {
+            let why = "its uplink is gone; opening it through another";
+            ground.with(self.primary, |mount, step| mount.reroute(step, best, why));
+        }
+    }
+
+    /// Whether one uplink has been left for long enough for the listeners to go where fewer bytes are spent.
+    fn is_to_lower(&mut self, ground: &Ground<'_>) -> bool {
+        let now = ground.now;
+        let (primary, fallback) = (&ground.mounts[self.primary], &ground.mounts[self.fallback]);
+        if ground.uplinks < 2
+            || ground.ways.len() > 1
+            || !self.policy.lowers(primary.config(), fallback.config())
+        {
+            self.lone = None;
+            return false;
+        }
+        let since = *self.lone.get_or_insert(now);
+        let rested = self.returned.is_none_or(|returned| now.since(returned) >= self.settle_time());
+        let held = fallback.sight().is_some_and(|sight| sight.held && !sight.owes);
+        rested && held && now.since(since) >= LONE
+    }
+
     /// Keeps the fallback connected: a byte now and then, over the spare uplink, and a new connection before its first block
-    /// is full of them.
+    /// has so many of them that no packet fits in any more ([`crate::mount::feed`]).
     fn hold(&mut self, ground: &mut Ground<'_>) {
         let now = ground.now;
         let way = ground.spare(ground.mounts[self.primary].uplink());
         let address = ground.mounts[self.primary].sight().map(|sight| sight.address);
         let fallback = &mut ground.mounts[self.fallback];
-        let full = self.crowd.is_there() || self.strayed;
+        let full = self.crowd.is_there() || self.strayed || self.candour.is_plain();
         fallback.begin_with(if full { Start::Live } else { Start::Held });
         let Some(sight) = fallback.sight() else {
             fallback.route(way);
-            self.fill_at = now + FILL_EVERY;
+            self.fill_at = now + self.fill_every();
             return;
         };
         let stray = fallback.uplink() != way && ground.ways.len() > 1;
         let block = fallback.profile().block.unwrap_or(u64::MAX);
+        let packet = longest_packet(ground.mounts[self.primary].config());
+        let fed = sight.written + if packet < block { packet } else { 2 } >= block;
         let elsewhere = address.is_some_and(|address| address != sight.address);
         if elsewhere && !self.strayed && sight.held && self.led_to == address {
             self.strayed = true;
@@ -456,7 +525,7 @@ impl Pair {
         let gone = !ground.is_usable(ground.mounts[self.fallback].uplink());
         // Whoever listens to a full one is not disturbed for the sake of a better way.
         let misplaced = if full { gone } else { stray || astray };
-        if sight.held == full || misplaced || (sight.held && sight.written + 2 >= block) {
+        if sight.held == full || misplaced || (sight.held && fed) {
             let start = if full { Start::Live } else { Start::Held };
             self.led_to = address;
             ground.with(self.fallback, |mount, step| {
@@ -467,9 +536,9 @@ impl Pair {
                 mount.launch(step, way, start, false);
                 mount.lead(step.now, false);
             });
-            self.fill_at = now + FILL_EVERY;
+            self.fill_at = now + self.fill_every();
         } else if self.fill_at <= now {
-            self.fill_at = now + FILL_EVERY;
+            self.fill_at = now + self.fill_every();
             ground.with(self.fallback, Mount::fill);
             ground.with(self.primary, Mount::measure);
         }
@@ -488,6 +557,11 @@ impl Pair {
         }
         let near = mount.lag_ms(ground.indices) < NEAR_LIVE_MS + block_us / 1000;
         mount.take_care(near && short);
+    }
+
+    /// How often a silent source gets a byte: well within what the server allows.
+    fn fill_every(&self) -> Duration {
+        (self.proven().source_timeout / 2).clamp(FILL_LEAST, FILL_EVERY)
     }
 
     fn tell(&self, ground: &mut Ground<'_>, what: String, alarm: bool) {
@@ -509,8 +583,17 @@ impl Pair {
     }
 }
 
-/// Well below half of the shortest source timeout in use (10 s).
+/// About as long as a rendition's packets get, in bytes; none of a pair's rendition varies much.
+fn longest_packet(config: &crate::config::MountConfig) -> u64 {
+    let rendition = &config.rendition;
+    let frames = u64::from(rendition.codec.frames_per_packet());
+    rendition.bitrate.bytes_per_second() * frames * 9 / 8 / u64::from(rendition.rate.hz())
+}
+
+/// Half of the shortest source timeout in use (10 s).
 const FILL_EVERY: Duration = Duration::from_secs(5);
+/// For a server that keeps silent sources for 1 s.
+const FILL_LEAST: Duration = Duration::from_millis(500);
 /// What a byte of filler costs on the wire with its headers and its acknowledgement, over TLS.
 const FILL_COST: u64 = 150;
 /// A path that was slow for a while is quick again one day.

@@ -132,6 +132,12 @@ fn mounts(plan: &Plan, facts: &Facts, all: &mut Findings) {
         Some(Behind::Nothing) | None => {}
     }
     let Some(fallback) = plan.fallback.as_ref().map(|mount| &mount.path) else { return };
+    let codec = plan.primary.rendition.codec;
+    if codec.is_ogg() {
+        all.note(format!(
+            "{codec} is in Ogg: the server moves its listeners when a source ends, Mainstay does not hand them over"
+        ));
+    }
     match facts.moved {
         Some(true) => all.good(format!("listeners of {primary} are moved to {fallback}")),
         Some(false) => all.bad(format!("listeners of {primary} are not moved to {fallback}")),
@@ -156,7 +162,9 @@ fn settings(plan: &Plan, facts: &Facts, make: Make) -> Vec<String> {
     if facts.method == Some(Method::Source) {
         lines.push("method = \"source\"    # in [output.primary] and [output.fallback]".to_string());
     }
-    if plan.fallback.is_none() || habits.every_listener.is_none() {
+    // What is in Ogg is not handed over, whatever the server could do.
+    let ogg = plan.primary.rendition.codec.is_ogg();
+    if plan.fallback.is_none() || habits.every_listener.is_none() || ogg {
         return lines;
     }
     let fact = |key: &str, seen: Option<bool>| match seen {

@@ -11,6 +11,8 @@ use units::{BytePos, Frames, Rendition};
 /// Which rendition of a run; its place in the set-up.
 pub type Label = u8;
 
+/// So many zeros a head may hold: more are filler.
+const MOST_ZEROS: usize = 8;
 const SYNC: [u8; 2] = [0xFF, 0xFB];
 /// Sync, label, number, length, check.
 const HEAD: usize = 2 + 1 + 4 + 2 + 2;
@@ -29,6 +31,11 @@ pub(crate) struct Encoder {
 impl Encoder {
     pub(crate) const fn new(rendition: Rendition, label: Label) -> Self {
         Self { rendition, label, count: 0, end: BytePos(0) }
+    }
+
+    /// Packets made so far.
+    pub(crate) const fn number(&self) -> u32 {
+        self.count
     }
 
     /// How long a packet lasts.
@@ -99,6 +106,8 @@ pub struct Count {
     pub repeated: u64,
     /// Packets of which a part came: at the joint of two pieces that do not belong together.
     pub torn: u64,
+    /// Packets of which both pieces came, and filler between them.
+    pub split: u64,
     /// Filler bytes between packets.
     pub filler: u64,
     /// Changes from one rendition to another.
@@ -123,7 +132,8 @@ enum State {
     /// At a packet's end.
     Aligned,
     /// What came did not fit. `head` is a packet that began and did not end; `tail`, whether bytes of another were met.
-    Broken { head: Option<u32>, tail: bool },
+    /// `filler`, whether there were zeros.
+    Broken { head: Option<u32>, tail: bool, filler: bool },
 }
 
 impl Decoder {
@@ -157,11 +167,11 @@ impl Decoder {
                     if rest.is_empty() || rest[0] == SYNC[0] {
                         return false;
                     }
-                    self.state = State::Broken { head: None, tail: false };
+                    self.state = State::Broken { head: None, tail: false, filler: false };
                     return true;
                 }
                 let Some((label, number, length)) = read(rest) else {
-                    self.state = State::Broken { head: None, tail: false };
+                    self.state = State::Broken { head: None, tail: false, filler: false };
                     return true;
                 };
                 let wanted = spell(label, number, length);
@@ -174,7 +184,7 @@ impl Decoder {
                     false
                 } else {
                     *at += agrees;
-                    self.state = State::Broken { head: Some(number), tail: false };
+                    self.state = State::Broken { head: Some(number), tail: false, filler: false };
                     true
                 }
             }
@@ -183,18 +193,21 @@ impl Decoder {
                     .find(|&from| rest[from] == SYNC[0] && read(&rest[from..]).is_some());
                 // A head may straddle the end of what is here.
                 let skipped = found.unwrap_or_else(|| rest.len().saturating_sub(HEAD - 1));
-                let rubbish = rest[..skipped].iter().any(|&byte| byte != 0);
-                if let State::Broken { tail, .. } = &mut self.state {
-                    *tail |= rubbish;
+                let zeros = rest[..skipped].iter().filter(|&&byte| byte == 0).count();
+                if let State::Broken { tail, filler, .. } = &mut self.state {
+                    *tail |= zeros < skipped;
+                    *filler |= zeros > MOST_ZEROS;
                 }
                 *at += skipped;
                 let Some(from) = found else { return false };
-                if let (State::Broken { head, tail }, Some((_, next, _))) = (&self.state, read(&rest[from..]))
+                if let (State::Broken { head, tail, filler }, Some((_, next, _))) =
+                    (&self.state, read(&rest[from..]))
                 {
                     let tail = if *tail { next.checked_sub(1) } else { None };
                     let both = head.is_some() && tail.is_some() && *head != tail;
                     let torn = if both { 2 } else { u64::from(head.is_some() || tail.is_some()) };
                     self.count.torn += torn;
+                    self.count.split += u64::from(*filler && head.is_some() && *head == tail);
                     // What was torn is not lost besides.
                     for number in [*head, tail.filter(|tail| Some(*tail) != *head)].into_iter().flatten() {
                         if self.count.newest.is_some_and(|(newest, _)| number > newest) && number < next {

@@ -159,6 +159,7 @@ impl Edge {
                     request.drain(..taken);
                 }
             }
+            Output::Head { .. } => return Err("a head, and no rendition here is Ogg".to_string()),
             Output::Fill { link, bytes } => self.put(reach, link, &vec![0; bytes as usize])?,
             Output::Write { link, rendition, from, to } => self.write(reach, link, rendition, from, to)?,
             Output::Measure { link } => {
@@ -415,7 +416,7 @@ impl Edge {
                 };
                 if let Some(failure) = &failure {
                     said.extend(reader.finish().map(|reply| Input::Replied { link, reply }));
-                    if phase == Phase::Ended && *reached {
+                    if *reached {
                         // As the kernel knows it to the end (TCP_INFO).
                         let sent = (*head + *body).saturating_sub(reach.net.owed(id) as u64);
                         let (acked, path) = (sent.saturating_sub(*head), PathSight::default());

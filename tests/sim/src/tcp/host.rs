@@ -14,6 +14,7 @@ use smoltcp::time::Instant as Clock;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint, IpListenEndpoint};
 use units::Instant;
 
+use super::net::Side;
 use super::segment::{Frame, Peer, Segment};
 use super::sight::{PathSight, Sight};
 
@@ -58,6 +59,7 @@ pub(crate) struct Endpoint {
     sight: Sight,
     user_timeout: Duration,
     lost: Option<Why>,
+    pub side: Side,
     pub local: Peer,
     pub remote: Peer,
     /// The uplink it is bound to.
@@ -136,6 +138,7 @@ impl Endpoint {
             sight: Sight::new(options.retry_cap),
             user_timeout: options.user_timeout,
             lost: None,
+            side: Side::Box,
             local,
             remote,
             uplink,
@@ -241,6 +244,12 @@ impl Endpoint {
     pub(crate) fn writable(&self) -> bool {
         let socket = self.look();
         socket.may_send() && (socket.send_capacity() - socket.send_queue()) * 3 >= socket.send_capacity()
+    }
+
+    /// What it would take now.
+    pub(crate) fn room(&self) -> usize {
+        let socket = self.look();
+        if socket.may_send() { socket.send_capacity() - socket.send_queue() } else { 0 }
     }
 
     /// Takes as much as fits.

@@ -70,13 +70,15 @@ pub(crate) struct Uplink {
     /// To the box.
     pub down: Line,
     pub carrier: bool,
+    /// Nothing passes between the box and the middlebox next to it.
+    pub near_dark: bool,
     /// The box's address on it. Packets of an earlier one find no way back.
     pub address: Ipv4Addr,
 }
 
 impl Uplink {
     pub(crate) const fn new(delay: Duration, address: Ipv4Addr) -> Self {
-        Self { up: Line::new(delay), down: Line::new(delay), carrier: true, address }
+        Self { up: Line::new(delay), down: Line::new(delay), carrier: true, near_dark: false, address }
     }
 
     /// Whether questions are answered over it.

@@ -20,6 +20,7 @@ mod host;
 mod icecast;
 mod link;
 mod listener;
+mod middlebox;
 mod net;
 mod segment;
 mod sight;

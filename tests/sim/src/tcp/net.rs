@@ -9,6 +9,7 @@ use units::Instant;
 
 use super::host::{Endpoint, Options, Phase};
 use super::link::Uplink;
+use super::middlebox::{Middlebox, NEAR};
 use super::segment::{Frame, Peer, Segment, reset};
 use super::sight::PathSight;
 use crate::dice::Dice;
@@ -16,6 +17,16 @@ use crate::dice::Dice;
 /// A socket of the box or of the server; never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SocketId(u32);
+
+/// Whose socket it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    Box,
+    Server,
+    /// A middlebox's, towards the box and towards the server.
+    Near,
+    Far,
+}
 
 /// Something that comes due.
 #[derive(Debug)]
@@ -31,6 +42,8 @@ pub(crate) enum Due {
     Unchecked(delivery::uplink::CheckId),
     /// A source's loop turns, if nothing was readable.
     Turn(u64),
+    /// The server gets round to closing a socket.
+    Shut(SocketId),
     /// A player connects.
     Join(usize),
     /// The invariants are looked at.
@@ -46,8 +59,11 @@ pub(crate) enum Due {
 enum Task {
     /// A packet reaches the server.
     Up(usize, Frame),
-    /// A packet reaches the box.
+    /// A packet reaches the box, or the middlebox in front of it.
     Down(usize, Frame),
+    /// A packet reaches the middlebox from the box, and the box from it.
+    Near(usize, Frame),
+    Back(usize, Frame),
     /// A socket's own timer.
     Timer(SocketId),
     Due(Due),
@@ -86,6 +102,9 @@ pub(crate) struct Net {
     /// Kernel settings of the box's sockets, and of the server's.
     pub box_options: Options,
     pub server_options: Options,
+    /// Uplinks on which a middlebox takes every connection apart.
+    pub accelerated: Vec<usize>,
+    pub(super) middlebox: Middlebox,
     /// Connections that a middlebox has cut: their box's end.
     cut: BTreeSet<Peer>,
     sockets: Vec<Option<Box<Endpoint>>>,
@@ -114,6 +133,8 @@ impl Net {
             listens: true,
             box_options,
             server_options,
+            accelerated: Vec::new(),
+            middlebox: Middlebox::default(),
             cut: BTreeSet::new(),
             sockets: Vec::new(),
             at_box: BTreeMap::new(),
@@ -145,7 +166,11 @@ impl Net {
         }
         match self.agenda.pop()?.task {
             Task::Up(uplink, frame) => self.reaches_server(now, uplink, frame),
-            Task::Down(uplink, frame) => self.reaches_box(now, uplink, frame),
+            Task::Down(uplink, frame) if self.accelerated.contains(&uplink) => {
+                self.comes_to_middlebox(now, uplink, frame);
+            }
+            Task::Down(uplink, frame) | Task::Back(uplink, frame) => self.reaches_box(now, uplink, frame),
+            Task::Near(uplink, frame) => self.reaches_middlebox(now, uplink, frame),
             Task::Timer(id) => {
                 // One that was armed anew for an earlier moment has been looked at by then.
                 if let Some(endpoint) = self.endpoint(id)
@@ -157,6 +182,7 @@ impl Net {
             }
             Task::Due(due) => return Some(due),
         }
+        self.relay(now);
         None
     }
 
@@ -171,7 +197,7 @@ impl Net {
 
     /// Whether a socket is the box's.
     pub(crate) fn is_box(&self, id: SocketId) -> bool {
-        self.see(id).is_some_and(|endpoint| endpoint.local != self.server)
+        self.see(id).is_some_and(|endpoint| endpoint.side == Side::Box)
     }
 
     /// A socket of the box, bound to an uplink, begins to connect to the server.
@@ -191,7 +217,7 @@ impl Net {
         let longest = self.box_options.user_timeout;
         let user_timeout = user_timeout.map_or(longest, |own| own.min(longest));
         let options = Options { seed: self.dice.between(0, u64::MAX - 1), user_timeout, ..self.box_options };
-        let id = self.admit(Endpoint::connecting(now, local, self.server, uplink, &options));
+        let id = self.admit(Endpoint::connecting(now, local, self.server, uplink, &options), Side::Box);
         self.at_box.insert(local, id);
         self.pump(now, id);
         id
@@ -240,9 +266,14 @@ impl Net {
         self.see(id).map_or(Ipv4Addr::UNSPECIFIED, |endpoint| endpoint.remote.address)
     }
 
-    /// Bytes that the server's kernel has of a connection of the box's; `None` if it has no such connection (any more).
+    /// Bytes that the server's kernel has of a connection of the box's; `None` if it has no such connection (any more), and where
+    /// a middlebox acknowledges in its place.
     pub(crate) fn at_server(&self, id: SocketId) -> Option<u64> {
-        let other = self.at_server.get(&self.see(id)?.local)?;
+        let own = self.see(id)?;
+        if self.accelerated.contains(&own.uplink) {
+            return None;
+        }
+        let other = self.at_server.get(&own.local)?;
         self.see(*other).map(Endpoint::received)
     }
 
@@ -270,13 +301,14 @@ impl Net {
             let (local, remote) = (endpoint.local, endpoint.remote);
             if let Some(expects) = endpoint.expects() {
                 let frame = reset(remote, local, expects, Some(0));
-                self.plan(now, Task::Down(uplink, frame));
+                self.plan(now, Task::Back(uplink, frame));
             }
             self.cut.insert(local);
         }
     }
 
-    fn admit(&mut self, endpoint: Endpoint) -> SocketId {
+    pub(super) fn admit(&mut self, mut endpoint: Endpoint, side: Side) -> SocketId {
+        endpoint.side = side;
         self.sockets.push(Some(Box::new(endpoint)));
         SocketId(self.sockets.len() as u32 - 1)
     }
@@ -285,7 +317,7 @@ impl Net {
         self.sockets.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
-    fn see(&self, id: SocketId) -> Option<&Endpoint> {
+    pub(super) fn see(&self, id: SocketId) -> Option<&Endpoint> {
         self.sockets.get(id.0 as usize)?.as_deref()
     }
 
@@ -296,7 +328,8 @@ impl Net {
             Some(id) => id,
             None if segment.syn && self.listens => {
                 let options = Options { seed: self.dice.between(0, u64::MAX - 1), ..self.server_options };
-                let id = self.admit(Endpoint::listening(now, self.server, segment.from, uplink, &options));
+                let endpoint = Endpoint::listening(now, self.server, segment.from, uplink, &options);
+                let id = self.admit(endpoint, Side::Server);
                 self.at_server.insert(segment.from, id);
                 id
             }
@@ -315,13 +348,10 @@ impl Net {
         }
     }
 
-    fn arrives(&mut self, now: Instant, id: SocketId, frame: Frame) {
+    pub(super) fn arrives(&mut self, now: Instant, id: SocketId, frame: Frame) {
         let Some(endpoint) = self.endpoint(id) else { return };
         endpoint.feed(now, frame);
-        if !endpoint.noted && endpoint.orphan.is_none() {
-            endpoint.noted = true;
-            self.noted.push_back(id);
-        }
+        self.note(id);
         self.pump(now, id);
         // Nobody will read it.
         if let Some(endpoint) = self.endpoint(id)
@@ -334,18 +364,15 @@ impl Net {
     }
 
     /// Lets a socket's stack act.
-    fn pump(&mut self, now: Instant, id: SocketId) {
+    pub(super) fn pump(&mut self, now: Instant, id: SocketId) {
         let Some(endpoint) = self.sockets.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else {
             return;
         };
         let before = endpoint.phase();
         let mut frames = Vec::new();
         let wants = endpoint.poll(now, |frame| frames.push(frame));
-        let (uplink, local, remote) = (endpoint.uplink, endpoint.local, endpoint.remote);
-        if endpoint.phase() != before && !endpoint.noted && endpoint.orphan.is_none() {
-            endpoint.noted = true;
-            self.noted.push_back(id);
-        }
+        let (uplink, local, remote, side) = (endpoint.uplink, endpoint.local, endpoint.remote, endpoint.side);
+        let changed = endpoint.phase() != before;
         let given_up = endpoint.orphan.is_some_and(|since| now.since(since) >= LINGER);
         let over = endpoint.orphan.is_some() && (endpoint.finished() || given_up);
         let rearm = wants.filter(|&at| !over && endpoint.armed.is_none_or(|armed| at < armed));
@@ -353,16 +380,32 @@ impl Net {
             endpoint.armed = Some(at);
             self.plan(at, Task::Timer(id));
         }
-        let ours = local != self.server;
+        if changed {
+            self.note(id);
+        }
         for frame in frames {
-            if ours {
-                self.send_up(now, uplink, frame);
-            } else {
-                self.send_down(now, uplink, frame);
+            match side {
+                Side::Box if self.accelerated.contains(&uplink) => {
+                    if self.passes_near(uplink, local) {
+                        self.plan(now + NEAR, Task::Near(uplink, frame));
+                    }
+                }
+                Side::Box | Side::Far => self.send_up(now, uplink, frame),
+                Side::Server => self.send_down(now, uplink, frame),
+                Side::Near => self.send_back(now, uplink, frame),
             }
         }
         if over {
-            let (map, key) = if ours { (&mut self.at_box, local) } else { (&mut self.at_server, remote) };
+            let (map, key) = match side {
+                Side::Box => (&mut self.at_box, local),
+                Side::Server => (&mut self.at_server, remote),
+                Side::Near | Side::Far => {
+                    let peer = if side == Side::Near { remote } else { local };
+                    self.middlebox.forget(side, peer, id);
+                    self.sockets[id.0 as usize] = None;
+                    return;
+                }
+            };
             // The port may have a younger owner.
             if map.get(&key) == Some(&id) {
                 map.remove(&key);
@@ -371,7 +414,31 @@ impl Net {
         }
     }
 
-    fn send_up(&mut self, now: Instant, uplink: usize, frame: Frame) {
+    /// Whoever owns a socket is to look at it.
+    fn note(&mut self, id: SocketId) {
+        let Some(endpoint) = self.endpoint(id) else { return };
+        if endpoint.orphan.is_some() {
+            return;
+        }
+        let (side, local, remote) = (endpoint.side, endpoint.local, endpoint.remote);
+        match side {
+            Side::Near => self.middlebox.stir(remote),
+            Side::Far => self.middlebox.stir(local),
+            Side::Box | Side::Server if endpoint.noted => {}
+            Side::Box | Side::Server => {
+                endpoint.noted = true;
+                self.noted.push_back(id);
+            }
+        }
+    }
+
+    pub(super) fn send_back(&mut self, now: Instant, uplink: usize, frame: Frame) {
+        if self.passes_near(uplink, Segment::of(&frame).to) {
+            self.plan(now + NEAR, Task::Back(uplink, frame));
+        }
+    }
+
+    pub(super) fn send_up(&mut self, now: Instant, uplink: usize, frame: Frame) {
         let from = Segment::of(&frame).from;
         let way = &mut self.uplinks[uplink];
         if !way.carrier || from.address != way.address || self.cut.contains(&from) {

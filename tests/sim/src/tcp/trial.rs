@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use delivery::config::{Lone, Standby};
 use serde::{Deserialize, Serialize};
 
 use super::icecast::{Settings, Version};
@@ -23,16 +24,35 @@ pub struct Trial {
     pub seconds: u64,
     /// One-way delay of each uplink in milliseconds, best first.
     pub uplinks: Vec<u32>,
+    /// Uplinks, by place, on which a middlebox next to the box takes every TCP connection apart and acknowledges in the server's
+    /// place; the delay lies behind it.
+    #[serde(default)]
+    pub accelerated: Vec<usize>,
     /// The server.
     pub server: Settings,
     /// What the encoders yield: kbit/s of MP3 at 48 kHz, stereo, all on one grid of packets.
     pub renditions: Vec<u32>,
+    /// Packets that come at once, as a sound card's period yields them.
+    #[serde(default = "one")]
+    pub at_once: u32,
+    /// A decoder that comes from another rendition can begin with every so many-th packet (SBR headers).
+    #[serde(default = "one")]
+    pub entries: u32,
     /// The core's mounts: path, and place in `renditions`. The first is the primary, the second its fallback.
     /// None: whoever holds the world connects by hand.
     pub mounts: Vec<(String, usize)>,
     /// How the core works with uplinks and mounts.
     #[serde(default)]
     pub course: Course,
+    /// What stays with one uplink left.
+    #[serde(default)]
+    pub lone: Lone,
+    /// What the fallback carries until it is needed.
+    #[serde(default)]
+    pub standby: Standby,
+    /// Uplinks, by place, whose bytes cost money.
+    #[serde(default)]
+    pub metered: Vec<usize>,
     /// Who listens.
     pub listeners: Vec<Listener>,
     /// The longest wait between two retransmissions of the box, in milliseconds (`TCP_RTO_MAX_MS`, Linux 6.15); `None` is an
@@ -48,6 +68,10 @@ pub struct Trial {
     /// How often the server may move listeners at most, there and back; left out, it is not looked at.
     #[serde(default)]
     pub moves: Option<u64>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// How the core works with uplinks and mounts.
@@ -90,12 +114,22 @@ pub struct Most {
     /// Milliseconds without a byte.
     #[serde(default)]
     pub pause: Option<u64>,
+    /// Packets whose pieces came with filler between them.
+    #[serde(default)]
+    pub split: Option<u64>,
 }
 
 impl Most {
     /// Nothing lost, repeated or torn, and the connection kept.
-    pub const WHOLE: Self =
-        Self { lost: Some(0), repeated: Some(0), torn: Some(0), drops: Some(0), stalls: None, pause: None };
+    pub const WHOLE: Self = Self {
+        lost: Some(0),
+        repeated: Some(0),
+        torn: Some(0),
+        drops: Some(0),
+        stalls: None,
+        pause: None,
+        split: None,
+    };
 
     pub(crate) fn check(&self, listener: usize, heard: &Heard) -> Result<(), String> {
         let packets = &heard.packets;
@@ -106,6 +140,7 @@ impl Most {
             ("drops", self.drops, heard.drops),
             ("stalls", self.stalls, heard.stalls),
             ("pause", self.pause, heard.longest_pause.as_millis() as u64),
+            ("split", self.split, packets.split),
         ];
         match pairs.iter().find(|(_, most, is)| most.is_some_and(|most| *is > most)) {
             None => Ok(()),
@@ -143,6 +178,8 @@ pub enum What {
     Jitter(u32),
     /// Nothing arrives, and nobody is told.
     Dark(Way),
+    /// Nothing passes between the box and the middlebox next to it, and nobody is told.
+    NearDark,
     /// The link is down, and the box's kernel knows.
     CarrierOff,
     /// Dark and bright in turns of so many milliseconds.
@@ -212,6 +249,7 @@ impl Fault {
                 way.up.dark |= which != Way::Down;
                 way.down.dark |= which != Way::Up;
             }
+            What::NearDark => way.near_dark = true,
             What::CarrierOff => way.carrier = false,
             What::Flap(_) => {
                 way.up.dark |= flapped;
@@ -241,10 +279,16 @@ impl Trial {
             seed,
             seconds,
             uplinks: vec![15, 35],
+            accelerated: Vec::new(),
             server: Settings::default(),
             renditions: vec![128],
+            at_once: 2,
+            entries: 1,
             mounts: vec![("/live".to_string(), 0)],
             course: Course::Unbound,
+            lone: Lone::default(),
+            standby: Standby::default(),
+            metered: Vec::new(),
             listeners: vec![Listener::of("/live", 5.0)],
             retry_cap: Some(1000),
             user_timeout: 40,

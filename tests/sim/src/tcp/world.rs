@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use delivery::config::{
-    Config, Lone, Method, MountConfig, MountId, OnAir, OutputConfig, Proven, Return, Server, ServerKind,
-    Standby, Station, UplinkConfig,
+    Config, Method, MountConfig, MountId, OnAir, OutputConfig, Proven, Return, Server, ServerKind, Station,
+    UplinkConfig,
 };
 use delivery::uplink::{self, Interface, Outcome, Prefix, Route};
 use delivery::wire::request;
@@ -75,6 +75,7 @@ impl World {
         };
         let net_dice = Dice::new(dice.between(0, u64::MAX - 1));
         let mut net = Net::new(net_dice, calm.clone(), SERVER, of_box, of_server);
+        net.accelerated.clone_from(&trial.accelerated);
         net.due(Instant::ZERO + packet, Due::Packet);
         net.due(Instant::ZERO + LOOK, Due::Look);
         for (number, listener) in trial.listeners.iter().enumerate() {
@@ -194,8 +195,10 @@ impl World {
     fn happens(&mut self, due: Due) -> Result<(), String> {
         match due {
             Due::Packet => {
-                self.net.due(self.now + self.packet, Due::Packet);
-                self.produce();
+                self.net.due(self.now + self.packet * self.trial.at_once, Due::Packet);
+                for left in (0..self.trial.at_once).rev() {
+                    self.produce(left > 0);
+                }
             }
             Due::Lookup(link, uplink) => {
                 if let Some(mut edge) = self.edge.take() {
@@ -212,6 +215,7 @@ impl World {
             Due::Checked(check) => self.checked(check, Outcome::Answered { hardware: None }),
             Due::Unchecked(check) => self.checked(check, Outcome::Silent),
             Due::Turn(number) => self.serve(|server, reach| server.turn(reach, number)),
+            Due::Shut(id) => self.serve(|server, reach| server.shut(reach, id)),
             Due::Join(number) => {
                 if !self.players[number].connected {
                     let path = self.players[number].wants.mount.clone();
@@ -252,6 +256,12 @@ impl World {
         if spent.asked > ASKED_MOST || spent.outputs > OUTPUTS_MOST {
             return Err(format!("endless asking at {}: {spent:?} within a second", self.now));
         }
+        let lied = edge.told.iter().find(|(_, line)| line.contains("acks-lie"));
+        if let Some((at, _)) = lied.filter(|_| self.trial.accelerated.is_empty()) {
+            return Err(format!(
+                "acknowledgements were called false at {at}, and nothing is in the server's place"
+            ));
+        }
         let deeds = self.server.deeds();
         if deeds.wronged > 0 {
             return Err(format!("somebody else's source was evicted before {}", self.now));
@@ -276,7 +286,9 @@ impl World {
             (Course::HandOver { settle, .. }, Some(hand_over)) => {
                 Duration::from_secs_f64(settle) * (1 << hand_over.incidents.len().min(5))
             }
-            (Course::HandOver { .. } | Course::Apart | Course::Unbound, _) => Duration::ZERO,
+            // A primary that goes home to its uplink is proven anew.
+            (Course::Apart, _) => Duration::from_secs_f64(APART) + RECOVERY,
+            (Course::HandOver { .. } | Course::Unbound, _) => Duration::ZERO,
         };
         if self.now < Instant::ZERO + last + RECOVERY + settle {
             return Ok(());
@@ -299,13 +311,14 @@ impl World {
         }
     }
 
-    fn produce(&mut self) {
+    fn produce(&mut self, more: bool) {
         for (at, encoder) in self.encoders.iter_mut().enumerate() {
             let (bytes, end, frames) = encoder.packet();
             self.backlogs[at].push(&bytes);
             self.ends[at].push(end);
             if let (Some(edge), Some(rendition)) = (&mut self.edge, self.renditions[at]) {
-                edge.inbox.push_back(Input::Produced { rendition, end, frames, entry: true, more: false });
+                let entry = encoder.number().is_multiple_of(self.trial.entries);
+                edge.inbox.push_back(Input::Produced { rendition, end, frames, entry, more });
             }
         }
         for number in 0..self.active.len() {
@@ -330,12 +343,13 @@ impl World {
                     Ipv4Addr::new(10, 0, fault.uplink as u8, self.addresses);
             }
             What::ServerStopped => self.server.stop(),
-            What::Ended(path) => self.serve(|server, reach| server.cut_off(reach, &path)),
+            What::Ended(path) => self.server.cut_off(&path),
             What::Flap(_) => self.net.due(self.now, Due::Flap(number)),
             What::Loss(_)
             | What::Delay(_)
             | What::Jitter(_)
             | What::Dark(_)
+            | What::NearDark
             | What::CarrierOff
             | What::Rate(..)
             | What::Narrow(_)
@@ -356,6 +370,7 @@ impl World {
             | What::Delay(_)
             | What::Jitter(_)
             | What::Dark(_)
+            | What::NearDark
             | What::CarrierOff
             | What::Flap(_)
             | What::NewAddress
@@ -397,20 +412,21 @@ fn terms(trial: &Trial) -> (Vec<UplinkConfig>, Vec<OutputConfig>) {
     let uplinks = (0..trial.uplinks.len()).map(|number| UplinkConfig {
         name: format!("uplink-{number}"),
         interface: interface(number),
+        metered: trial.metered.contains(&number),
         ..UplinkConfig::default()
     });
     let output = |settle: f64, proven| OutputConfig {
         name: OUTPUT.to_string(),
-        standby: Standby::Auto,
+        standby: trial.standby,
         on_air: OnAir::default(),
         give_back: Return::Auto,
         settle: Duration::from_secs_f64(settle),
-        lone: Lone::PrimaryOnly,
+        lone: trial.lone,
         proven,
     };
     let outputs = match trial.course {
         Course::Unbound => return (Vec::new(), Vec::new()),
-        Course::Apart => vec![output(60.0, None)],
+        Course::Apart => vec![output(APART, None)],
         Course::HandOver { evict, settle } => vec![output(
             settle,
             Some(Proven {
@@ -492,6 +508,8 @@ pub(super) fn credentials(config: &MountConfig) -> String {
 }
 
 const OUTPUT: &str = "main";
+/// The settle time of mounts that are on their own, in seconds.
+const APART: f64 = 60.0;
 pub(super) const AGENT: &str = "Mainstay/sim";
 const SERVER: Peer = Peer { address: Ipv4Addr::new(192, 0, 2, 10), port: 8000 };
 /// `TCP_RTO_MAX` of a kernel without the option.

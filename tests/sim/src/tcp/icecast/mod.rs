@@ -74,6 +74,8 @@ pub(crate) struct Icecast {
     fed: BTreeMap<SocketId, String>,
     /// Whose socket is a listener's.
     probes: BTreeSet<SocketId>,
+    /// Of sources that are over: what comes now is not read any more.
+    closing: BTreeSet<SocketId>,
     next_source: u64,
     /// The process is stopped (SIGSTOP): its kernel takes bytes until its buffers are full.
     stopped: bool,
@@ -109,6 +111,7 @@ impl Icecast {
             sources: BTreeMap::new(),
             fed: BTreeMap::new(),
             probes: BTreeSet::new(),
+            closing: BTreeSet::new(),
             next_source: 0,
             stopped: false,
             waiting: Vec::new(),
@@ -157,11 +160,17 @@ impl Icecast {
         }
     }
 
-    /// The server ends the box's source by itself.
-    pub(crate) fn cut_off(&mut self, reach: &mut Reach<'_>, path: &str) {
-        if self.sources.get(path).is_some_and(|source| source.socket.is_some()) {
-            self.end(reach, path);
+    /// The server ends the box's source by itself, as `/admin/killsource` by somebody else does.
+    pub(crate) fn cut_off(&mut self, path: &str) {
+        if let Some(source) = self.sources.get_mut(path).filter(|source| source.socket.is_some()) {
+            source.ending = true;
         }
+    }
+
+    /// A source's thread comes to its end.
+    pub(crate) fn shut(&mut self, reach: &mut Reach<'_>, id: SocketId) {
+        self.closing.remove(&id);
+        reach.net.close(reach.now, id, false);
     }
 
     /// Somebody else's source goes.
@@ -177,6 +186,9 @@ impl Icecast {
             if !self.stopped {
                 self.feed(reach, &path, id);
             }
+            return;
+        }
+        if self.closing.contains(&id) {
             return;
         }
         if self.probes.contains(&id) {
@@ -285,7 +297,8 @@ impl Icecast {
         }
         if let Some(id) = source.socket {
             self.fed.remove(&id);
-            reach.net.close(reach.now, id, false);
+            self.closing.insert(id);
+            reach.net.due(reach.now + CLOSES, Due::Shut(id));
         }
     }
 
@@ -329,6 +342,8 @@ impl Icecast {
     }
 }
 
+/// From the move of a source's listeners to its socket's end: what its thread does in between, on a machine with other work.
+const CLOSES: Duration = Duration::from_millis(4);
 /// A request's head may be this long.
 const HEAD_MOST: usize = 8192;
 /// Runs begin at eight.

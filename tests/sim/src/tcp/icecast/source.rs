@@ -169,18 +169,21 @@ impl Source {
         }
     }
 
-    /// Reads what is there; every block that it completes is a turn. False once the loop has ended.
+    /// Reads what is there; every block that it completes is a turn. False once the loop has ended: when it is told to, it
+    /// waits for bytes already, and reads once more.
     pub(crate) fn readable(&mut self, reach: &mut Reach<'_>, limits: &Limits) -> bool {
         let Some(socket) = self.socket else { return true };
-        while !self.ending {
+        loop {
             let room = BLOCK - self.partial.len();
             let read = reach.net.read(reach.now, socket, room, &mut self.partial);
             if read == 0 {
                 return true;
             }
             self.took(reach, limits, read);
+            if self.ending {
+                return false;
+            }
         }
-        false
     }
 
     fn took(&mut self, reach: &mut Reach<'_>, limits: &Limits, bytes: usize) {
