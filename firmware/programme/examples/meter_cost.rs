@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p mainstay-programme --example meter_cost [SECONDS]`; compare with `encode_cost` of `mainstay-encode`.
 
-use mainstay_programme::{Meter, MeterConfig};
+use mainstay_programme::Meter;
 use units::{Channels, SampleRate};
 
 /// CPU time of this thread in seconds, from the kernel's scheduler.
@@ -15,11 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds: usize = std::env::args().nth(1).map_or(Ok(60), |text| text.parse())?;
     let pcm: Vec<f32> =
         (0..96_000_u32).map(|n| (n.wrapping_mul(0x9E37_79B1) >> 7 & 0xFFFF) as f32 / 65536.0 - 0.5).collect();
-    for (what, levels, asked) in
-        [("off", false, false), ("on", true, false), ("on, watched 20 times a second", true, true)]
-    {
-        let config = MeterConfig { levels, ..MeterConfig::default() };
-        let mut meter = Meter::new(config, SampleRate::Hz48000, Channels::Stereo)?;
+    for (what, asked) in [("on", false), ("on, watched 20 times a second", true)] {
+        let mut meter = Meter::new(Meter::HISTORY, SampleRate::Hz48000, Channels::Stereo)?;
         let before = cpu();
         for _ in 0..seconds {
             for part in pcm.chunks(1152 * 2) {

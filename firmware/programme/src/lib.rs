@@ -1,25 +1,32 @@
-//! What the programme is like: how loud, whether it has fallen silent or clips, and what its title says.
+//! What the programme is like: how loud, what is wrong with it, and what its title says; which of the ordered sources is on
+//! air, how one gives way to the next, and the levels it leaves with.
 //!
 //! Invariants:
 //! - Sans-IO: no clock, file, socket or thread. Sound is measured in frames; titles and files are told the time.
-//! - Silence and clipping are watched even with the meters off: a dead line must never go unnoticed.
-//! - Nothing here changes a sample, and no sample (NaN and infinities included) can stop or poison a meter.
-//! - Every history is bounded: loudness by [`MeterConfig::history`], titles by [`Titles::MOST_WAITING`].
+//! - Faults are watched before any gain, and even with the meters off: a dead line must never go unnoticed.
+//! - Only [`Mix`] (while it fades) and [`levels_out`] change a sample, and no sample (NaN and infinities included) can stop or
+//!   poison a meter.
+//! - Every history is bounded: loudness by a meter's own, titles by [`Titles::MOST_WAITING`].
 
 #![forbid(unsafe_code)]
 
 mod clip;
+pub mod fault;
 mod file_watch;
+mod good_hour;
 mod levels;
+pub mod levels_out;
 mod loudness;
+mod mix;
 mod scan;
-mod silence;
 mod text;
+pub mod tiers;
 mod title;
 
-pub use clip::ClipConfig;
 pub use file_watch::{FileWatch, Stamp, Verdict};
-pub use levels::{Change, Meter, MeterConfig, MeterError};
-pub use silence::SilenceConfig;
+pub use good_hour::{GoodHour, Matching};
+pub use levels::{Meter, MeterError};
+pub use loudness::Lu;
+pub use mix::{Mix, Noise};
 pub use text::{Encoding, TextError, decode};
 pub use title::{Line, TitleConfig, TitleError, Titles};

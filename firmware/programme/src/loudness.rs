@@ -1,15 +1,22 @@
-//! Momentary, short-term and integrated loudness (ITU-R BS.1770-4, EBU Tech 3341) from the energy of every 100 ms.
+//! Momentary, short-term and integrated loudness (ITU-R BS.1770-4, EBU Tech 3341) and loudness range (EBU Tech 3342)
+//! from the energy of every 20 ms. A coarser grid would miss the loudest 400 ms of a short sound by half a dB.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use units::Lufs;
 
-const MOMENTARY_TENTHS: usize = 4;
-const SHORT_TERM_TENTHS: usize = 30;
+/// Windows of 20 ms.
+const MOMENTARY: usize = 20;
+const SHORT_TERM: usize = 150;
+/// A gating block of 400 ms begins every 100 ms.
+const BLOCK_EVERY: u32 = 5;
+/// Loudness range takes a short-term loudness every second: an overlap of two thirds, the least of Tech 3342.
+const RANGE_EVERY: u32 = 50;
 
-/// Integrated loudness is worked out at most once per so many tenths of a second: it walks the whole history.
-const INTEGRATED_EVERY_TENTHS: u32 = 10;
+/// Integrated loudness is worked out at most once per so many windows, a second: it walks the whole history.
+const INTEGRATED_EVERY: u32 = 50;
 
 /// Blocks below this are no programme...
 const ABSOLUTE_GATE_LUFS: f64 = -70.0;
@@ -17,19 +24,50 @@ const ABSOLUTE_GATE_LUFS: f64 = -70.0;
 /// ... and of the rest, those so much below their mean are pauses.
 const RELATIVE_GATE_LU: f64 = -10.0;
 
+/// For the loudness range, only what is this much below is left out: quiet passages belong to it.
+const RANGE_GATE_LU: f64 = -20.0;
+/// The range lies between these shares of what is left.
+const RANGE_FROM: f64 = 0.10;
+const RANGE_TO: f64 = 0.95;
+
+/// A difference of loudness, in LU.
+#[derive(Clone, Copy, PartialEq, PartialOrd, Debug)]
+pub struct Lu(f32);
+
+impl Lu {
+    /// The number of LU.
+    #[must_use]
+    pub const fn lu(self) -> f32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Lu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} LU", self.0)
+    }
+}
+
 /// What was heard, as K-weighted energies.
 #[derive(Debug)]
 pub(crate) struct Loudness {
     /// The last 3 s; `at` is the oldest, to be replaced next. Zero before the start, which is silence.
-    tenths: [f64; SHORT_TERM_TENTHS],
+    windows: [f64; SHORT_TERM],
     at: usize,
-    /// Tenths heard since the start, counted as far as it takes to fill a gating block.
+    /// Windows heard since the start, counted as far as it takes to fill the last 3 s.
     heard: usize,
+    /// Windows since the last gating block began, and since the last short-term loudness was kept.
+    since_block: u32,
+    since_short: u32,
     /// Energy of every gating block (400 ms, one every 100 ms), quiet ones too, oldest first.
     blocks: VecDeque<f32>,
     most_blocks: usize,
+    /// Short-term energy of every second, oldest first, and a place to sort them.
+    shorts: VecDeque<f32>,
+    most_shorts: usize,
+    sorted: Vec<f32>,
     integrated: Option<Lufs>,
-    /// Tenths since `integrated` was worked out.
+    /// Windows since `integrated` was worked out.
     age: u32,
 }
 
@@ -37,67 +75,104 @@ impl Loudness {
     /// Nothing heard; memory for `history` is taken now, so that it never grows later.
     pub(crate) fn new(history: Duration) -> Self {
         let most_blocks = (history.as_millis() / 100).max(1) as usize;
+        let most_shorts = (history.as_secs()).max(1) as usize;
         Self {
-            tenths: [0.0; SHORT_TERM_TENTHS],
+            windows: [0.0; SHORT_TERM],
             at: 0,
             heard: 0,
+            since_block: 0,
+            since_short: 0,
             blocks: VecDeque::with_capacity(most_blocks),
             most_blocks,
+            shorts: VecDeque::with_capacity(most_shorts),
+            most_shorts,
+            sorted: Vec::with_capacity(most_shorts),
             integrated: None,
-            age: INTEGRATED_EVERY_TENTHS,
+            age: INTEGRATED_EVERY,
         }
     }
 
-    /// Takes the loudness of the next 100 ms; minus infinity is silence.
-    pub(crate) fn tenth(&mut self, lufs: f64) {
-        self.tenths[self.at] = energy(lufs);
-        self.at = (self.at + 1) % SHORT_TERM_TENTHS;
-        self.heard = (self.heard + 1).min(MOMENTARY_TENTHS);
-        if self.heard == MOMENTARY_TENTHS {
-            if self.blocks.len() == self.most_blocks {
-                self.blocks.pop_front();
+    /// Takes the loudness of the next 20 ms; minus infinity is silence.
+    pub(crate) fn window(&mut self, lufs: f64) {
+        self.windows[self.at] = energy(lufs);
+        self.at = (self.at + 1) % SHORT_TERM;
+        self.heard = (self.heard + 1).min(SHORT_TERM);
+        self.since_block += 1;
+        if self.since_block == BLOCK_EVERY {
+            self.since_block = 0;
+            if self.heard >= MOMENTARY {
+                let block = self.mean(MOMENTARY) as f32;
+                keep(&mut self.blocks, self.most_blocks, block);
             }
-            self.blocks.push_back(self.mean(MOMENTARY_TENTHS) as f32);
+        }
+        self.since_short += 1;
+        if self.since_short == RANGE_EVERY {
+            self.since_short = 0;
+            if self.heard == SHORT_TERM {
+                let short = self.mean(SHORT_TERM) as f32;
+                keep(&mut self.shorts, self.most_shorts, short);
+            }
         }
         self.age = self.age.saturating_add(1);
     }
 
     /// Loudness of the last 400 ms.
     pub(crate) fn momentary(&self) -> Option<Lufs> {
-        loudness(self.mean(MOMENTARY_TENTHS))
+        loudness(self.mean(MOMENTARY))
     }
 
     /// Loudness of the last 3 s.
     pub(crate) fn short_term(&self) -> Option<Lufs> {
-        loudness(self.mean(SHORT_TERM_TENTHS))
+        loudness(self.mean(SHORT_TERM))
+    }
+
+    /// Loudness range of the history; `None` before anything was over the absolute gate for 3 s.
+    pub(crate) fn range(&mut self) -> Option<Lu> {
+        let absolute = energy(ABSOLUTE_GATE_LUFS);
+        let gate = gated(&self.shorts, absolute) * 10_f64.powf(RANGE_GATE_LU / 10.0);
+        let gate = gate.max(absolute);
+        self.sorted.clear();
+        self.sorted.extend(self.shorts.iter().filter(|short| f64::from(**short) >= gate));
+        self.sorted.sort_unstable_by(f32::total_cmp);
+        let last = self.sorted.len().checked_sub(1)? as f64;
+        let at = |share: f64| f64::from(self.sorted[(last * share).round() as usize]);
+        Some(Lu((10.0 * (at(RANGE_TO) / at(RANGE_FROM)).log10()) as f32))
     }
 
     /// Gated loudness of the history, at most a second old.
     pub(crate) fn integrated(&mut self) -> Option<Lufs> {
-        if self.age >= INTEGRATED_EVERY_TENTHS {
+        if self.age >= INTEGRATED_EVERY {
             self.age = 0;
             let absolute = energy(ABSOLUTE_GATE_LUFS);
-            let relative = self.gated(absolute) * 10_f64.powf(RELATIVE_GATE_LU / 10.0);
+            let relative = gated(&self.blocks, absolute) * 10_f64.powf(RELATIVE_GATE_LU / 10.0);
             // Where no block passed the absolute gate the relative one is no number, and `max` leaves it out.
-            self.integrated = loudness(self.gated(relative.max(absolute)));
+            self.integrated = loudness(gated(&self.blocks, relative.max(absolute)));
         }
         self.integrated
     }
 
-    fn mean(&self, tenths: usize) -> f64 {
-        let newest_first = (1..=tenths).map(|back| (self.at + SHORT_TERM_TENTHS - back) % SHORT_TERM_TENTHS);
-        newest_first.map(|place| self.tenths[place]).sum::<f64>() / tenths as f64
+    fn mean(&self, windows: usize) -> f64 {
+        let newest_first = (1..=windows).map(|back| (self.at + SHORT_TERM - back) % SHORT_TERM);
+        newest_first.map(|place| self.windows[place]).sum::<f64>() / windows as f64
     }
+}
 
-    /// Mean energy of the blocks at or above `gate`, which is an energy; no number if there are none.
-    fn gated(&self, gate: f64) -> f64 {
-        let (mut energy, mut blocks) = (0.0, 0_u32);
-        for block in self.blocks.iter().map(|block| f64::from(*block)).filter(|block| *block >= gate) {
-            energy += block;
-            blocks += 1;
-        }
-        energy / f64::from(blocks)
+/// Puts an energy behind at most so many.
+fn keep(energies: &mut VecDeque<f32>, most: usize, energy: f32) {
+    if energies.len() == most {
+        energies.pop_front();
     }
+    energies.push_back(energy);
+}
+
+/// Mean of the energies at or above `gate`, which is one; no number if there are none.
+fn gated(energies: &VecDeque<f32>, gate: f64) -> f64 {
+    let (mut sum, mut count) = (0.0, 0_u32);
+    for energy in energies.iter().map(|energy| f64::from(*energy)).filter(|energy| *energy >= gate) {
+        sum += energy;
+        count += 1;
+    }
+    sum / f64::from(count)
 }
 
 /// BS.1770-4: L = -0.691 + 10 log10(energy).
@@ -116,6 +191,13 @@ mod tests {
 
     fn near(found: Option<Lufs>, expected: f32) -> bool {
         found.is_some_and(|lufs| (lufs.lufs() - expected).abs() < 0.05)
+    }
+
+    impl Loudness {
+        /// 100 ms.
+        fn tenth(&mut self, lufs: f64) {
+            (0..BLOCK_EVERY).for_each(|_| self.window(lufs));
+        }
     }
 
     #[test]
@@ -150,5 +232,24 @@ mod tests {
         assert_eq!(heard.integrated(), None);
         (0..100).for_each(|_| heard.tenth(f64::NEG_INFINITY));
         assert_eq!((heard.momentary(), heard.short_term(), heard.integrated()), (None, None, None));
+        assert_eq!(heard.range(), None);
+    }
+
+    /// EBU Tech 3342, table 1, cases 1 to 4: 20 s each.
+    #[test]
+    fn the_standards_steps_have_their_range() {
+        for (steps, expected) in [
+            ([-20.0, -30.0].as_slice(), 10.0),
+            (&[-20.0, -15.0], 5.0),
+            (&[-40.0, -20.0], 20.0),
+            (&[-50.0, -35.0, -20.0, -35.0, -50.0], 15.0),
+        ] {
+            let mut heard = Loudness::new(Duration::from_secs(3600));
+            for lufs in steps {
+                (0..200).for_each(|_| heard.tenth(*lufs));
+            }
+            let found = heard.range().unwrap().lu();
+            assert!((found - expected).abs() < 1.0, "{steps:?}: {found}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One pass over the samples for everything that needs every sample: peak, power and mean of each channel.
+//! One pass over the samples for everything that needs every sample: peak and power of each channel.
 
 use units::{Channels, Dbfs};
 
@@ -13,8 +13,6 @@ pub(crate) struct Stretch {
     pub(crate) peak: f32,
     /// Sum of the squares.
     pub(crate) power: f64,
-    /// Sum of the samples.
-    pub(crate) sum: f64,
     /// How many samples.
     pub(crate) samples: u32,
 }
@@ -24,7 +22,6 @@ impl Stretch {
     pub(crate) fn extend(&mut self, next: Self) {
         self.peak = self.peak.max(next.peak);
         self.power += next.power;
-        self.sum += next.sum;
         self.samples += next.samples;
     }
 
@@ -36,13 +33,6 @@ impl Stretch {
     /// Root mean square; a full-scale sine reads -3.0 dBFS, a full-scale square wave 0.
     pub(crate) fn rms(self) -> Dbfs {
         decibels((self.power / f64::from(self.samples.max(1))).sqrt())
-    }
-
-    /// Root mean square without the mean: what is heard of a card whose converter adds a constant.
-    pub(crate) fn alternating(self) -> Dbfs {
-        let samples = f64::from(self.samples.max(1));
-        let mean = self.sum / samples;
-        decibels((self.power / samples - mean * mean).max(0.0).sqrt())
     }
 
     /// Whether every sample was a number that can be measured.
@@ -60,20 +50,17 @@ pub(crate) fn decibels(amplitude: f64) -> Dbfs {
 pub(crate) fn scan(pcm: &[f32], channels: Channels) -> [Stretch; 2] {
     let mut peak = [0.0_f32; LANES];
     let mut power = [0.0_f32; LANES];
-    let mut sum = [0.0_f32; LANES];
     let (whole, rest) = pcm.as_chunks::<LANES>();
     for lanes in whole {
         for lane in 0..LANES {
             let sample = lanes[lane];
             peak[lane] = if sample.abs() > peak[lane] { sample.abs() } else { peak[lane] };
             power[lane] += sample * sample;
-            sum[lane] += sample;
         }
     }
     for (lane, sample) in rest.iter().enumerate() {
         peak[lane] = peak[lane].max(sample.abs());
         power[lane] += sample * sample;
-        sum[lane] += sample;
     }
     let count = channels.count();
     let mut stretches = [Stretch::default(); 2];
@@ -81,7 +68,6 @@ pub(crate) fn scan(pcm: &[f32], channels: Channels) -> [Stretch; 2] {
         let stretch = &mut stretches[lane % count];
         stretch.peak = stretch.peak.max(peak[lane]);
         stretch.power += f64::from(power[lane]);
-        stretch.sum += f64::from(sum[lane]);
     }
     for stretch in &mut stretches[..count] {
         stretch.samples = (pcm.len() / count) as u32;
@@ -100,8 +86,6 @@ mod tests {
         assert_eq!((left.peak, right.peak, left.samples), (0.5, 0.25, 101));
         assert!((left.rms().db() - -6.02).abs() < 0.01);
         assert!((right.rms().db() - -12.04).abs() < 0.01);
-        assert_eq!(right.alternating(), Dbfs::FLOOR, "a constant is not heard");
-        assert!((left.alternating().db() - -6.02).abs() < 0.01);
         let [mono, none] = scan(&pcm, Channels::Mono);
         assert_eq!((mono.samples, none.samples), (202, 0));
     }
