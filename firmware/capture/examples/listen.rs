@@ -7,7 +7,7 @@ use std::f64::consts::TAU;
 use std::time::Duration;
 
 use mainstay_capture::{
-    self as capture, Capture, Config, Device, Input, Next, PeriodKind, Pick, SampleFormat,
+    self as capture, Capture, Clock, Config, Device, Input, Next, PeriodKind, Pick, SampleFormat,
 };
 use units::snapshot::InputState;
 use units::{Instant, SampleRate};
@@ -21,7 +21,13 @@ const PATIENCE: Duration = Duration::from_millis(100);
 fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { device, seconds, tone_hz } = Arguments::parse()?;
     let input = Input::Alsa { device, format: SampleFormat::Auto };
-    let mut capture = capture::start(Config { input, rate: RATE, pick: Pick::Stereo, period: PERIOD })?;
+    let mut capture = capture::start(Config {
+        input,
+        rate: RATE,
+        pick: Pick::Stereo,
+        period: PERIOD,
+        clock: Clock::Report,
+    })?;
     for warning in capture.warnings() {
         eprintln!("listen: {warning}");
     }

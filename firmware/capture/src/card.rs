@@ -8,8 +8,10 @@ use alsa::pcm::{Access, Format, HwParams, PCM, TstampType};
 use alsa::poll::{Descriptors, Flags, pollfd};
 use alsa::{Direction, ValueOr};
 use nix::errno::Errno;
+use nix::sys::time::TimeSpec;
 use units::SampleRate;
 
+use crate::clock::NS_PER_SECOND;
 use crate::error::Error;
 use crate::realtime::Hush;
 use crate::samples::{Encoding, Layout, Pick};
@@ -171,6 +173,16 @@ impl Card {
     /// Frames that still wait after a read, as far as is known without asking the hardware.
     pub(crate) fn waiting(&self) -> Option<u64> {
         self.pcm.avail_update().ok().and_then(|frames| u64::try_from(frames).ok())
+    }
+
+    /// When the card's position was last known, in ns of whatever clock it stamps by, and the frames that waited then: both
+    /// taken by the driver at one moment, where it can. One system call; allocates nothing.
+    pub(crate) fn stamped(&self) -> Option<(i64, u64)> {
+        let status = self.pcm.status().ok()?;
+        let stamp = status.get_htstamp();
+        let stamp = TimeSpec::from(stamp);
+        let ns = stamp.tv_sec() * NS_PER_SECOND + stamp.tv_nsec();
+        Some((ns, u64::try_from(status.get_avail()).ok()?))
     }
 
     /// Fills in the poll descriptors; how many there are.

@@ -229,7 +229,14 @@ impl Live {
             Some(left) => {
                 self.timeline.observe(self.asked_ns, now, self.timeline.position() + left);
                 self.more = left >= card.period.into() || left >= self.limit as u64;
-                now - self.timeline.span_ns(left)
+                // The driver's own stamp lies nearer to the interrupt than anything a thread can take. One that is not from
+                // this read is of another clock, or of none.
+                match card.stamped() {
+                    Some((ns, left)) if ns <= now_ns() && now - ns < NS_PER_SECOND => {
+                        ns - self.timeline.span_ns(left)
+                    }
+                    Some(_) | None => now - self.timeline.span_ns(left),
+                }
             }
             None => {
                 // The next read tells what is wrong, without a poll before it.

@@ -1,19 +1,19 @@
 //! Inputs without a card, paced by the monotonic clock as a card would be: a looped file, a tone. A helper thread makes
 //! the sound ahead of time, a few times a second; the pacing thread only waits, takes a period, stamps, pushes and counts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use units::{Dbfs, SampleRate};
 
-use crate::clock::{now_ns, sleep_until};
+use crate::clock::{instant, now_ns, sleep_until};
 use crate::error::Error;
 use crate::live::Link;
 use crate::ring::{Message, RawPeriod, Receiver, Sender};
 use crate::samples::{Encoding, Layout};
-use crate::status::Status;
+use crate::status::{Loss, Status};
 use crate::timeline::Timeline;
 
 /// Where the sound of a paced input comes from.
@@ -151,6 +151,49 @@ pub(crate) struct Pacer {
     pub(crate) status: Arc<Status>,
     pub(crate) link: Arc<Link>,
     pub(crate) ended: Arc<Ended>,
+    /// Of a source that may fall behind: nothing is taken while it is shut.
+    pub(crate) gate: Option<Arc<Gate>>,
+}
+
+/// Whether enough is ahead to begin, and how much that is. The pacing thread shuts it when it runs dry; the source opens it.
+#[derive(Default)]
+pub(crate) struct Gate {
+    open: AtomicBool,
+    /// Periods made and not taken.
+    ahead: AtomicU32,
+}
+
+impl Gate {
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
+    fn shut(&self) {
+        self.open.store(false, Ordering::Release);
+    }
+
+    /// Periods that wait.
+    pub(crate) fn ahead(&self) -> u32 {
+        self.ahead.load(Ordering::Relaxed)
+    }
+
+    /// One more waits: to be said before it is pushed.
+    pub(crate) fn made(&self) {
+        self.ahead.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What one look for the next period found.
+enum Look {
+    Period(Box<RawPeriod>),
+    /// The source has nothing ready.
+    Dry,
+    /// The reader takes nothing.
+    Full,
 }
 
 impl Pacer {
@@ -158,8 +201,11 @@ impl Pacer {
     pub(crate) fn run(mut self) {
         let mut timeline = Timeline::new(self.hz, now_ns());
         let frames = u64::from(self.period);
-        let mut starved = false;
-        self.status.capturing();
+        // What has a gate begins as lost, and is told so by whoever opened it.
+        let mut starved = self.gate.is_some();
+        if self.gate.is_none() {
+            self.status.capturing();
+        }
         loop {
             let first = timeline.position();
             let end_ns = timeline.end_ns(first + frames);
@@ -172,32 +218,55 @@ impl Pacer {
             }
             // Asked before looking, so that the last periods are not missed.
             let ended = self.ended.is_said();
-            let next = if self.filled.has_room() { self.ahead.pop() } else { None };
-            match next {
-                Some(period) => {
+            match self.look() {
+                Look::Period(period) => {
                     timeline.advance(frames);
+                    if std::mem::replace(&mut starved, false) {
+                        self.status.capturing();
+                    }
                     self.status.reached(timeline.position());
                     // There is room: only this thread takes any away.
                     let _ = self.filled.push(Message::Sound { first, stamp_ns: end_ns, period });
-                    starved = false;
                 }
-                None if ended => {
+                Look::Dry if ended => {
                     let _ = self.filled.push(Message::Ended);
                     self.link.arrived.ring();
                     return;
                 }
-                // The programme thread holds all buffers, or the helper is late: a gap in time, nothing of the file is lost.
-                None => {
+                // A gap in time: of a file nothing is lost by it.
+                missing @ (Look::Dry | Look::Full) => {
                     timeline.advance(frames);
                     if !std::mem::replace(&mut starved, true) {
                         self.status.gap();
                     }
+                    if let (Look::Dry, Some(gate)) = (missing, &self.gate)
+                        && gate.is_open()
+                    {
+                        gate.shut();
+                        self.status.lost(Loss::Away, instant(now_ns()));
+                    }
                     self.status.missed(frames);
                     self.status.reached(timeline.position());
+                    // With a full ring the jump in the counter says the same.
+                    let _ = self.filled.push(Message::Silence { first, stamp_ns: end_ns, frames });
                 }
             }
             self.link.arrived.ring();
         }
+    }
+
+    fn look(&mut self) -> Look {
+        if !self.filled.has_room() {
+            return Look::Full;
+        }
+        if self.gate.as_ref().is_some_and(|gate| !gate.is_open()) {
+            return Look::Dry;
+        }
+        let next = self.ahead.pop();
+        if let (Some(_), Some(gate)) = (&next, &self.gate) {
+            gate.ahead.fetch_sub(1, Ordering::Relaxed);
+        }
+        next.map_or(Look::Dry, Look::Period)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use units::snapshot::{InputReport, InputState};
+use units::snapshot::{Drift, InputReport, InputState};
 use units::{Channels, Frames, Instant, SampleRate};
 
 /// Counters and state of one capture, readable from any thread.
@@ -19,6 +20,8 @@ pub struct Status {
     gaps: AtomicU64,
     gap_frames: AtomicU64,
     xruns: AtomicU64,
+    /// [`packed`]; [`UNKNOWN`] before there is one.
+    drift: AtomicU64,
     /// Written by ordinary threads only.
     words: Mutex<Words>,
 }
@@ -44,10 +47,13 @@ pub(crate) enum Loss {
     Stuck = 5,
     /// Its reads fail in a way that has no arm of its own.
     Failing = 6,
+    /// A network stream is not connected, or sends nothing.
+    Away = 7,
 }
 
 impl Loss {
-    const ALL: [Self; 5] = [Self::Missing, Self::Unplugged, Self::Silent, Self::Stuck, Self::Failing];
+    const ALL: [Self; 6] =
+        [Self::Missing, Self::Unplugged, Self::Silent, Self::Stuck, Self::Failing, Self::Away];
 
     const fn words(self) -> &'static str {
         match self {
@@ -56,6 +62,7 @@ impl Loss {
             Self::Silent => "the sound card stopped delivering",
             Self::Stuck => "the sound card could not be started again",
             Self::Failing => "reading from the sound card fails",
+            Self::Away => "the stream does not come in",
         }
     }
 }
@@ -73,6 +80,7 @@ impl Status {
             gaps: AtomicU64::new(0),
             gap_frames: AtomicU64::new(0),
             xruns: AtomicU64::new(0),
+            drift: AtomicU64::new(UNKNOWN),
             words: Mutex::default(),
         }
     }
@@ -92,7 +100,14 @@ impl Status {
             gap_frames: Frames(self.gap_frames.load(Ordering::Relaxed)),
             xruns: self.xruns.load(Ordering::Relaxed),
             real_time: words.real_time.clone(),
+            drift: self.drift(),
         }
+    }
+
+    /// The card's drift beside the system's clock, as last worked out. Takes no lock.
+    #[must_use]
+    pub fn drift(&self) -> Option<Drift> {
+        unpacked(self.drift.load(Ordering::Relaxed))
     }
 
     fn state(&self, now: Instant, attempt: &str) -> InputState {
@@ -136,6 +151,11 @@ impl Status {
         self.gap_frames.fetch_add(frames, Ordering::Relaxed);
     }
 
+    /// From the reader's side.
+    pub(crate) fn drifts(&self, drift: Option<Drift>) {
+        self.drift.store(drift.map_or(UNKNOWN, packed), Ordering::Relaxed);
+    }
+
     pub(crate) fn overran(&self) {
         self.xruns.fetch_add(1, Ordering::Relaxed);
     }
@@ -158,6 +178,28 @@ impl Status {
 const STARTING: u8 = 0;
 const CAPTURING: u8 = 1;
 
+/// One word, so that no reader sees half of an update: thousandths of a ppm in 24 bits with sign, of its uncertainty in 20,
+/// seconds in 19. The top bit is only set in [`UNKNOWN`].
+fn packed(drift: Drift) -> u64 {
+    let thousandths = |ppm: f64, most: f64| (ppm * 1e3).round().clamp(-most, most) as i64;
+    let ppm = thousandths(drift.ppm, 8_388_607.0).cast_unsigned() & 0xFF_FFFF;
+    let uncertainty = thousandths(drift.uncertainty_ppm.abs(), 1_048_575.0).cast_unsigned();
+    ppm << 39 | uncertainty << 19 | drift.over.as_secs().min(0x7_FFFF)
+}
+
+fn unpacked(word: u64) -> Option<Drift> {
+    // Shifted to the top first, so that the sign comes along.
+    let ppm = (word << 1).cast_signed() >> 40;
+    let uncertainty = word >> 19 & 0xF_FFFF;
+    (word != UNKNOWN).then(|| Drift {
+        ppm: ppm as f64 / 1e3,
+        uncertainty_ppm: uncertainty as f64 / 1e3,
+        over: Duration::from_secs(word & 0x7_FFFF),
+    })
+}
+
+const UNKNOWN: u64 = u64::MAX;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,5 +220,20 @@ mod tests {
             assert_eq!(told, since);
             assert!(why.starts_with(loss.words()) && why.ends_with("hw:X: gone"), "{why}");
         }
+    }
+
+    #[test]
+    fn a_drift_survives_its_packing() {
+        let status = Status::new("hw:X".into(), SampleRate::Hz48000, Channels::Stereo, 1152);
+        assert_eq!(status.drift(), None);
+        for ppm in [-8_388.607, -100.001, -0.001, 0.0, 12.5, 8_388.607] {
+            for (uncertainty_ppm, seconds) in [(0.0, 0), (0.012, 1_984), (1_048.575, 0x7_FFFF)] {
+                let drift = Drift { ppm, uncertainty_ppm, over: Duration::from_secs(seconds) };
+                status.drifts(Some(drift));
+                assert_eq!(status.drift(), Some(drift));
+            }
+        }
+        status.drifts(None);
+        assert_eq!(status.drift(), None);
     }
 }

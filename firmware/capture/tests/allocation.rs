@@ -1,5 +1,5 @@
-//! After the start the real-time thread never asks the allocator for anything, whatever the card does. A binary of its own:
-//! the allocator is the process's, and one thread in it is watched.
+//! After the start the real-time thread never asks the allocator for anything, whatever the card does; nor does the thread
+//! that reads, resamples and follows. A binary of its own: the allocator is the process's, and one thread in it is watched.
 //!
 //! It sees Rust's allocations; what alsa-lib does inside `snd_pcm_readi` and `snd_pcm_prepare` is C's.
 
@@ -11,11 +11,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use bench::{Bench, Listener, config};
-use mainstay_capture::{PeriodKind, Pick, SampleFormat};
+use bench::{Bench, Listener, PATIENCE, config};
+use mainstay_capture::{Clock, Config, Filled, Follower, Input, Next, PeriodKind, Pick, SampleFormat, start};
+use units::{Dbfs, SampleRate};
 
 #[test]
-fn the_real_time_thread_never_allocates() {
+fn neither_the_real_time_thread_nor_the_reader_allocates() {
     let bench = Bench::ready();
     let mut listener = Listener::start(config("watched", SampleFormat::Auto, Pick::Stereo));
     listener.hear_frames(4_800);
@@ -37,6 +38,34 @@ fn the_real_time_thread_never_allocates() {
     listener.agrees();
     assert!(LOOKS.load(Ordering::SeqCst) > 0, "the allocator watches nobody");
     assert_eq!(CALLS.load(Ordering::SeqCst), 0, "allocator calls on the real-time thread");
+
+    let config = config("watched", SampleFormat::Auto, Pick::Stereo);
+    let mut first = start(Config { clock: Clock::Resample, ..config }).unwrap();
+    let tone = Input::Tone { hz: 440.0, level: Dbfs::new(-20.0) };
+    let tone = Config {
+        input: tone,
+        rate: SampleRate::Hz48000,
+        pick: Pick::Stereo,
+        period: 1_152,
+        clock: Clock::Report,
+    };
+    let mut second = Follower::new(start(tone).unwrap(), 600);
+    let mut out = vec![0.0; 1_200];
+    // SAFETY: gettid has no arguments and cannot fail.
+    WATCHED.store(unsafe { libc::gettid() }, Ordering::SeqCst);
+    let mut sound = 0;
+    // Fifteen seconds: the fit has its first line.
+    for number in 0..1_500 {
+        let Next::Period(period) = first.next(PATIENCE) else { continue };
+        let out = &mut out[..period.samples.len()];
+        let kind =
+            if number % 400 < 200 { second.watch(out, period.stamp) } else { second.pull(out, period.stamp) };
+        sound += u32::from(kind == Filled::Sound);
+    }
+    let calls = CALLS.load(Ordering::SeqCst);
+    WATCHED.store(0, Ordering::SeqCst);
+    assert_eq!((calls, first.status().drift().is_some()), (0, true), "allocator calls on the reading thread");
+    assert!(sound > 1_400, "{sound} periods with sound");
 }
 
 fn real_time_threads() -> Vec<i32> {

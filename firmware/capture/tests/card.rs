@@ -9,7 +9,7 @@ use std::fs;
 use std::time::Duration;
 
 use bench::{Bench, Listener, PATIENCE, config};
-use mainstay_capture::{Config, Error, Input, Next, PeriodKind, Pick, SampleFormat, now, start};
+use mainstay_capture::{Clock, Config, Error, Input, Next, PeriodKind, Pick, SampleFormat, now, start};
 use units::snapshot::InputState;
 use units::{Dbfs, SampleRate};
 
@@ -153,8 +153,14 @@ fn a_one_channel_card_is_heard() {
 #[test]
 fn a_paced_tone_has_no_seam_and_keeps_its_stamps() {
     let input = Input::Tone { hz: 1_000.0, level: Dbfs::new(-20.0) };
-    let mut capture =
-        start(Config { input, rate: SampleRate::Hz48000, pick: Pick::Stereo, period: 480 }).unwrap();
+    let mut capture = start(Config {
+        input,
+        rate: SampleRate::Hz48000,
+        pick: Pick::Stereo,
+        period: 480,
+        clock: Clock::Report,
+    })
+    .unwrap();
     let mut before: Option<(u64, u64)> = None;
     for _ in 0..50 {
         let Next::Period(period) = capture.next(PATIENCE) else { panic!("no period") };
@@ -185,8 +191,14 @@ fn a_vanished_file_ends_with_its_reason() {
     wav.extend(data);
     fs::write(&path, wav).unwrap();
     let input = Input::File { path: path.clone() };
-    let mut capture =
-        start(Config { input, rate: SampleRate::Hz48000, pick: Pick::Stereo, period: 480 }).unwrap();
+    let mut capture = start(Config {
+        input,
+        rate: SampleRate::Hz48000,
+        pick: Pick::Stereo,
+        period: 480,
+        clock: Clock::Report,
+    })
+    .unwrap();
     assert!(matches!(capture.next(PATIENCE), Next::Period(_)));
     fs::remove_file(&path).unwrap();
     for _ in 0..1_000 {

@@ -10,7 +10,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use mainstay_capture::{Capture, Config, Device, Input, Next, PeriodKind, Pick, SampleFormat, now, start};
+use mainstay_capture::{
+    Capture, Clock, Config, Device, Input, Next, PeriodKind, Pick, SampleFormat, now, start,
+};
 use units::SampleRate;
 use units::snapshot::InputState;
 
@@ -47,6 +49,11 @@ impl Bench {
                     match *name {
                         "one_channel" => "channels 1",
                         "cd_rate" => "rate 44100",
+                        "fast" => "ppm 200",
+                        "slow" => "ppm -120",
+                        "hasty" => "ppm 400",
+                        "slower" => "ppm -300",
+                        "faster" => "ppm 400",
                         _ => "",
                     },
                 );
@@ -72,8 +79,23 @@ impl Bench {
     }
 }
 
-const PCMS: &[&str] =
-    &["formats", "one_channel", "cd_rate", "overrun", "stall", "unplug", "absent", "late", "watched", "held"];
+const PCMS: &[&str] = &[
+    "formats",
+    "one_channel",
+    "cd_rate",
+    "overrun",
+    "stall",
+    "unplug",
+    "absent",
+    "late",
+    "watched",
+    "held",
+    "fast",
+    "slow",
+    "hasty",
+    "slower",
+    "faster",
+];
 
 /// A folder of this process below the build's own, and away with those of processes that are over: what a static holds is
 /// never dropped, and a runner may give every test a process.
@@ -96,7 +118,13 @@ const FOLDER: &str = "test-card-";
 
 pub(crate) fn config(name: &str, format: SampleFormat, pick: Pick) -> Config {
     let device = Device::Pcm(name.into());
-    Config { input: Input::Alsa { device, format }, rate: SampleRate::Hz48000, pick, period: 480 }
+    Config {
+        input: Input::Alsa { device, format },
+        rate: SampleRate::Hz48000,
+        pick,
+        period: 480,
+        clock: Clock::Report,
+    }
 }
 
 /// Reads a capture and holds it to its promises.
