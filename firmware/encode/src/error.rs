@@ -27,7 +27,7 @@ pub enum Error {
     Start {
         /// What was asked for.
         rendition: Rendition,
-        /// `LAME` or `FDK`.
+        /// `LAME`, `FDK`, `libvorbis`, `libopus` or `rubato`.
         library: &'static str,
         /// The setting or call.
         step: &'static str,

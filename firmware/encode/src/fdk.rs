@@ -57,7 +57,7 @@ impl Fdk {
             (Codec::HeAacV2, Channels::Mono) => return Err(Error::NeedsStereo(rendition)),
             (Codec::HeAacV2, Channels::Stereo) => ffi::AUDIO_OBJECT_TYPE_AOT_PS,
             (Codec::HeAac, Channels::Mono | Channels::Stereo) => ffi::AUDIO_OBJECT_TYPE_AOT_SBR,
-            (Codec::AacLc | Codec::Mp3, Channels::Mono | Channels::Stereo) => {
+            (Codec::AacLc | Codec::Mp3 | Codec::Vorbis | Codec::Opus, Channels::Mono | Channels::Stereo) => {
                 ffi::AUDIO_OBJECT_TYPE_AOT_AAC_LC
             }
         } as u32;
@@ -148,7 +148,7 @@ impl Fdk {
     pub(crate) const fn entry_every(&self) -> u32 {
         match self.rendition.codec {
             Codec::HeAac | Codec::HeAacV2 => SBR_HEADER_EVERY,
-            Codec::AacLc | Codec::Mp3 => 1,
+            Codec::AacLc | Codec::Mp3 | Codec::Vorbis | Codec::Opus => 1,
         }
     }
 

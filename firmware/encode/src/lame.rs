@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use mp3lame_encoder::ffi;
 use units::{Channels, Codec, Rendition};
 
-use crate::{Error, Options, packet};
+use crate::{Error, Options, packet, sample};
 
 /// Frames in an MPEG-1 Layer III packet (ISO 11172-3).
 pub(crate) const PACKET_FRAMES: u32 = 1152;
@@ -32,9 +32,6 @@ pub(crate) const DELAY: u32 = 576 + 528 + 1;
 /// Zero would mean "no limit" to LAME, so the room left is never allowed to get near it.
 const SCRATCH: usize = 16 * 1024;
 const ROOM_NEEDED: usize = 1376 * 5 / 4 + 7200;
-
-/// Loudest sample passed on: LAME's psychoacoustics overflow on absurd numbers. +18 dBFS is no sound any more.
-const LOUDEST: f32 = 8.0;
 
 /// The bitrates of MPEG-1 Layer III in kbit/s (ISO 11172-3, 2.4.2.3).
 const LAYER3_KBIT: &str = "32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256 or 320";
@@ -149,10 +146,10 @@ impl Lame {
         while !pcm.is_empty() {
             let take = (pcm.len() / channels).min(self.due as usize);
             let (now, later) = pcm.split_at(take * channels);
-            if sound(now) {
+            if sample::sound(now) {
                 self.pass(now, take)?;
             } else {
-                let cleaned: Vec<f32> = now.iter().copied().map(clean).collect();
+                let cleaned: Vec<f32> = now.iter().copied().map(sample::clean).collect();
                 self.pass(&cleaned, take)?;
             }
             pcm = later;
@@ -244,13 +241,4 @@ impl Lame {
     fn torn(&self) -> Error {
         Error::Torn { rendition: self.rendition, bytes: self.held }
     }
-}
-
-/// Whether every sample is a number that LAME can stand. No early exit, so that the compiler can use vectors.
-fn sound(pcm: &[f32]) -> bool {
-    pcm.iter().fold(true, |so_far, sample| so_far & (sample.abs() <= LOUDEST))
-}
-
-fn clean(sample: f32) -> f32 {
-    if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 }
 }

@@ -1,5 +1,7 @@
 //! What every rendition must do, whatever library is behind it.
 
+mod ogg;
+
 use std::io::Cursor;
 
 use symphonia::core::codecs::audio::AudioDecoderOptions;

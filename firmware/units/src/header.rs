@@ -57,7 +57,8 @@ impl PacketHeader {
             (HeaderKind::Adts, Codec::HeAac) => self.rate_hz * 2 == hz && self.channels == channels,
             (HeaderKind::Adts, Codec::HeAacV2) => self.rate_hz * 2 == hz && self.channels == 1,
             (HeaderKind::Mp3, Codec::AacLc | Codec::HeAac | Codec::HeAacV2)
-            | (HeaderKind::Adts, Codec::Mp3) => false,
+            | (HeaderKind::Adts, Codec::Mp3)
+            | (_, Codec::Vorbis | Codec::Opus) => false,
         }
     }
 }

@@ -10,12 +10,17 @@ extern crate alloc;
 
 pub mod header;
 mod level;
+pub mod page;
+#[cfg(feature = "snapshot")]
+mod recordings;
 mod rendition;
 #[cfg(feature = "snapshot")]
 mod secret;
 #[cfg(feature = "snapshot")]
 pub mod snapshot;
 mod sound;
+#[cfg(feature = "snapshot")]
+mod tiers;
 mod time;
 
 pub use level::{Dbfs, Lufs};

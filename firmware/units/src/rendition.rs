@@ -21,26 +21,46 @@ pub enum Codec {
     /// HE-AACv2 (mono core with SBR and parametric stereo) in ADTS, implicitly signalled.
     #[serde(rename = "he-aac-v2")]
     HeAacV2,
+    /// Vorbis in Ogg, managed around its bitrate.
+    Vorbis,
+    /// Opus in Ogg (RFC 7845), constrained variable bitrate; always at 48 kHz.
+    Opus,
 }
 
 impl Codec {
-    /// Frames of sound in one packet, at the programme's rate (ISO 11172-3: 1152; ISO 14496-3: 1024, doubled by SBR).
+    /// Frames of sound in one packet, at the rendition's rate (ISO 11172-3: 1152; ISO 14496-3: 1024, doubled by SBR). A packet of
+    /// the Ogg kinds is one page (RFC 3533): of two Opus packets (40 ms), or of what Vorbis makes of 2304 frames, as long as two
+    /// packets of MP3.
     #[must_use]
     pub const fn frames_per_packet(self) -> u32 {
         match self {
             Self::Mp3 => 1152,
             Self::AacLc => 1024,
             Self::HeAac | Self::HeAacV2 => 2048,
+            Self::Vorbis => 2304,
+            Self::Opus => 1920,
         }
     }
 
-    /// The MIME type a source announces (`audio/aacp` for the HE kinds, as players expect).
+    /// Whether it comes in Ogg: pages of a chain of streams. A connection then begins with the header pages of the stream that it
+    /// joins, and titles are comments in there.
+    #[must_use]
+    pub const fn is_ogg(self) -> bool {
+        match self {
+            Self::Mp3 | Self::AacLc | Self::HeAac | Self::HeAacV2 => false,
+            Self::Vorbis | Self::Opus => true,
+        }
+    }
+
+    /// The MIME type a source announces (`audio/aacp` for the HE kinds, as players expect; for Ogg the one that Icecast 2.4 and
+    /// 2.5 and every browser know, RFC 5334).
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Mp3 => "audio/mpeg",
             Self::AacLc => "audio/aac",
             Self::HeAac | Self::HeAacV2 => "audio/aacp",
+            Self::Vorbis | Self::Opus => "audio/ogg",
         }
     }
 
@@ -52,6 +72,8 @@ impl Codec {
             Self::AacLc => "aac-lc",
             Self::HeAac => "he-aac",
             Self::HeAacV2 => "he-aac-v2",
+            Self::Vorbis => "vorbis",
+            Self::Opus => "opus",
         }
     }
 }

@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dbfs, Frames, Instant, Lufs, Rendition, WallTime};
 
+pub use crate::recordings::{
+    CutPiece, CutReport, MissingReport, RecordingFile, RecordingReport, RecordingState,
+};
+pub use crate::tiers::{FaultReport, OrderReport, ProgrammeReport, TierCondition, TierOrder, TierReport};
+
 /// Version of the socket's language.
 pub const PROTOCOL: u32 = 1;
 
@@ -36,6 +41,9 @@ pub struct Snapshot {
     pub station: String,
     /// The sound that comes in.
     pub input: InputReport,
+    /// What is on air, and what could be; `None` without an input.
+    #[serde(default)]
+    pub programme: Option<ProgrammeReport>,
     /// Levels of the programme; `None` with meters off.
     pub levels: Option<Levels>,
     /// What is encoded.
@@ -47,6 +55,9 @@ pub struct Snapshot {
     pub outputs: Vec<OutputReport>,
     /// The title on air, if any was set.
     pub title: Option<String>,
+    /// The log recording; `None` where the settings ask for none.
+    #[serde(default)]
+    pub recording: Option<RecordingReport>,
     /// Process CPU time since the start, and resident memory.
     pub cost: Cost,
 }
@@ -73,7 +84,7 @@ pub struct InputReport {
     pub channels: u8,
     /// Frames per wake-up.
     pub period: u32,
-    /// Frames captured, silence that stood in for a lost card included.
+    /// Frames captured, by the input's own clock; silence that stood in for a lost card included.
     pub frames: Frames,
     /// Times frames were missing (overrun, lost card, full ring).
     pub gaps: u64,
@@ -83,6 +94,22 @@ pub struct InputReport {
     pub xruns: u64,
     /// Whether the thread runs under real-time scheduling, in words.
     pub real_time: String,
+    /// How fast the card's clock runs beside the system's. `None` for an input without a clock of its own (file, tone,
+    /// stream), and until enough was seen.
+    #[serde(default)]
+    pub drift: Option<Drift>,
+}
+
+/// How much faster a card's clock runs than the system's monotonic clock, which follows the time servers' rate where
+/// there are any.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Drift {
+    /// Parts per million, the mean over the time it was watched for; above zero the card is fast. 1 ppm is 0.6 s a week.
+    pub ppm: f64,
+    /// What `ppm` may be off by, about 19 times in 20.
+    pub uncertainty_ppm: f64,
+    /// The time it was watched for.
+    pub over: Duration,
 }
 
 /// How an input is.
@@ -508,6 +535,20 @@ pub enum Command {
     Events,
     /// The hand-overs that are remembered, also from before a restart; oldest first.
     Incidents,
+    /// What is recorded, and what is missing in it.
+    Recordings,
+    /// Finds what was sent from one time to another in the recordings. Whoever asked copies it: the box has other work.
+    Cut {
+        /// Local time (`2026-10-25 14:00`, or `14:00` today), or with `Z` or an offset behind it.
+        from: String,
+        /// The same.
+        to: String,
+    },
+    /// Keeps the sound around this moment apart from the other recordings.
+    Mark {
+        /// What for; becomes part of the file's name.
+        text: String,
+    },
     /// Cuts an output's primary on purpose, and listens. Answered by [`Reply::Drill`] lines up to [`DrillNews::Ended`]; a
     /// client that hangs up ends the cut.
     Drill {
@@ -519,6 +560,10 @@ pub enum Command {
         #[serde(default)]
         force: bool,
     },
+    /// Puts a tier on air, or leaves that to the box again.
+    Tier(TierOrder),
+    /// Listens to sound and says what to set. Answered by [`Reply::Surveying`] lines and one [`Reply::Done`] (or `Refused`).
+    Measure(Measure),
     /// Finds out what a server is. Answered by [`Reply::Surveying`] lines and one [`Reply::Surveyed`] (or `Refused`).
     Survey(SurveyOrder),
 }
@@ -535,6 +580,31 @@ pub enum Wanted {
     Take,
     /// Off air again, and the other programme back.
     Release,
+}
+
+/// What is to be listened to, and for what.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "measure", rename_all = "kebab-case")]
+pub enum Measure {
+    /// The line itself, with nothing playing: its noise, and the silence threshold that fits it.
+    Floor {
+        /// For how long.
+        seconds: u64,
+    },
+    /// The programme: the trim that brings it to a loudness.
+    Trim {
+        /// For how long.
+        seconds: u64,
+        /// The loudness wanted, in hundredths of a LUFS.
+        target: i32,
+    },
+    /// The programme and another encoder's stream at once: the trim that makes them equally loud.
+    Match {
+        /// The other's address.
+        url: String,
+        /// For how long.
+        seconds: u64,
+    },
 }
 
 /// What is to be surveyed, and how far it may go.
@@ -630,9 +700,18 @@ pub enum Reply {
         /// Why some may be missing; `None` when none are.
         missing: Option<String>,
     },
+    /// To `Recordings`.
+    Recordings {
+        /// Where they lie.
+        folder: String,
+        /// In the order in which they were made.
+        recordings: Vec<RecordingFile>,
+    },
+    /// To `Cut`.
+    Cut(CutReport),
     /// To `Drill`: one of several.
     Drill(alloc::boxed::Box<DrillNews>),
-    /// To `Survey`, again and again until it is over: what is being looked at.
+    /// To `Survey` and `Measure`, again and again until it is over: what is being looked at.
     Surveying {
         /// In a few words.
         what: String,
