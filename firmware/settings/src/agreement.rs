@@ -1,12 +1,14 @@
 //! What mounts may not be to each other, to the programme, and to the encoder they share.
 
-use units::{Channels, Codec, Rendition};
+use delivery::config::{OutputConfig, Standby};
+use units::{Channels, Codec, Rendition, SampleRate};
 
+use crate::document::Table;
 use crate::input::InputTable;
 use crate::output::Draft;
 
-/// One programme format for now: rate and channels of every mount are the programme's. Where a fallback differs from its
-/// primary, that is the fault to be told, by [`refuse_mismatch`].
+/// The channels of every mount are the programme's; a rate of its own is resampled to, except that Opus has but one. Where a
+/// fallback differs from its primary, that is the fault to be told, by [`refuse_mismatch`].
 pub(crate) fn refuse_unlike_programme(
     draft: &Draft<'_>,
     primary: Option<&Draft<'_>>,
@@ -22,12 +24,12 @@ pub(crate) fn refuse_unlike_programme(
         );
     }
     if let Some(value) = &draft.rate.at
-        && draft.rate.is != programme.rate
-        && primary.is_none_or(|primary| primary.rate.is == draft.rate.is)
+        && matches!(draft.codec, Some((_, Codec::Opus)))
+        && draft.rate.is != SampleRate::Hz48000
     {
         value.refuse(
-            format!("{}, while the programme has {}", draft.rate.is, programme.rate),
-            "write the programme's, or set input.rate: renditions of another rate are not built yet",
+            format!("{}, which Opus does not have", draft.rate.is),
+            "write \"48 kHz\", or leave it out",
         );
     }
     if let Some((value, Codec::HeAacV2)) = &draft.codec
@@ -61,6 +63,29 @@ pub(crate) fn refuse_mismatch(primary: &Draft<'_>, fallback: &Draft<'_>) {
     }
 }
 
+/// Ogg is not handed over: the stream would have to go on in another one, and players stop where two are chained in mid-sound.
+pub(crate) fn refuse_hand_over_of_ogg(output: &Table<'_>, rule: &OutputConfig, mounts: &[Draft<'_>]) {
+    let codec = mounts.iter().find_map(|mount| mount.codec.as_ref()).map(|(_, codec)| *codec);
+    let Some(codec) = codec.filter(|codec| codec.is_ogg()) else { return };
+    if rule.standby == Standby::Held
+        && let Some(value) = output.get("standby")
+    {
+        value.refuse(
+            format!("held beside codec {codec}"),
+            "write \"auto\", \"full\" or \"cold\": listeners of Ogg are moved by the server alone",
+        );
+    }
+    if rule.proven.is_some()
+        && mounts.len() == 2
+        && let Some(value) = output.get("proven")
+    {
+        value.refuse(
+            format!("it beside codec {codec}"),
+            "leave it out: listeners of Ogg are moved by the server alone",
+        );
+    }
+}
+
 /// Two sources on one mount would evict each other for ever.
 pub(crate) fn refuse_shared_places(mounts: &[Draft<'_>]) {
     for (i, later) in mounts.iter().enumerate() {
@@ -84,7 +109,7 @@ pub(crate) fn refuse_shared_places(mounts: &[Draft<'_>]) {
 
 /// One encoder a rendition, in order of first mention. A mount that says nothing takes what another one of its
 /// rendition says; two that say different things are refused.
-pub(crate) fn encoders(mounts: &[Draft<'_>]) -> Vec<(Rendition, encode::Options)> {
+pub(crate) fn encoders(mounts: &[Draft<'_>], programme: SampleRate) -> Vec<(Rendition, encode::Options)> {
     let mut encoders: Vec<(Rendition, encode::Options)> = Vec::new();
     for rendition in mounts.iter().filter_map(|mount| mount.config.as_ref()).map(|config| config.rendition) {
         if encoders.iter().all(|(known, _)| *known != rendition) {
@@ -92,7 +117,9 @@ pub(crate) fn encoders(mounts: &[Draft<'_>]) -> Vec<(Rendition, encode::Options)
                 .iter()
                 .filter(|mount| mount.config.as_ref().is_some_and(|config| config.rendition == rendition))
                 .collect();
-            encoders.push((rendition, options(&sharing, rendition)));
+            let programme = (rendition.rate != programme).then_some(programme);
+            let options = encode::Options { programme, ..options(&sharing, rendition) };
+            encoders.push((rendition, options));
         }
     }
     encoders

@@ -250,6 +250,11 @@ impl<'a> Value<'a> {
         Some(text)
     }
 
+    /// Whether it is a string, where something else may stand as well.
+    pub(crate) const fn is_text(&self) -> bool {
+        matches!(self.value, DeValue::String(_))
+    }
+
     /// `true` or `false`.
     pub(crate) fn flag(&self) -> Option<bool> {
         let DeValue::Boolean(flag) = self.value else {

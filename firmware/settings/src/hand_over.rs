@@ -61,7 +61,13 @@ pub(crate) fn read(table: &Table<'_>, name: &str, paired: bool) -> OutputConfig 
         .unwrap_or(SETTLE);
     let lone = table
         .get("lone_uplink")
-        .and_then(|value| value.one_of(&[("primary-only", Lone::PrimaryOnly), ("both", Lone::Both)]))
+        .and_then(|value| {
+            value.one_of(&[
+                ("primary-only", Lone::PrimaryOnly),
+                ("both", Lone::Both),
+                ("lower-bitrate", Lone::LowerBitrate),
+            ])
+        })
         .unwrap_or_default();
     let proven = table.get("proven").and_then(|value| {
         if !paired {

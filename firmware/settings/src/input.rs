@@ -12,6 +12,7 @@ pub(crate) struct InputTable {
     pub(crate) input: Option<capture::Input>,
     pub(crate) rate: SampleRate,
     pub(crate) pick: capture::Pick,
+    pub(crate) clock: capture::Clock,
 }
 
 impl InputTable {
@@ -25,7 +26,12 @@ const LEAST_TONE: f32 = -80.0;
 
 pub(crate) fn read(root: &Table<'_>, places: &Places) -> InputTable {
     // 48 kHz: every MP3 packet of a rendition then has the same length.
-    let absent = InputTable { input: None, rate: SampleRate::Hz48000, pick: capture::Pick::Stereo };
+    let absent = InputTable {
+        input: None,
+        rate: SampleRate::Hz48000,
+        pick: capture::Pick::Stereo,
+        clock: capture::Clock::Report,
+    };
     let Some(table) = root.get("input").and_then(|value| value.table("[input]")) else { return absent };
     let (alsa, file, tone) = (table.get("alsa"), table.get("file"), table.get("tone"));
     let (format, level) = (table.get("format"), table.get("level"));
@@ -40,6 +46,7 @@ pub(crate) fn read(root: &Table<'_>, places: &Places) -> InputTable {
             ("mono", capture::Pick::Mono),
         ])
     });
+    let clock = table.get("clock");
     let named: Vec<&str> = [("alsa", &alsa), ("file", &file), ("tone", &tone)]
         .into_iter()
         .filter_map(|(name, value)| value.as_ref().map(|_| name))
@@ -51,6 +58,7 @@ pub(crate) fn read(root: &Table<'_>, places: &Places) -> InputTable {
         _ => table.refuse(format!("{} together", named.join(" and ")), one),
     }
     let alsa_format = sample_format(format.as_ref(), alsa.is_some());
+    let clock = clock_of(clock.as_ref(), alsa.is_some());
     let tone_level =
         level.as_ref().and_then(|value| value.parsed("-20 dBFS", |text| quantity::level(text, LEAST_TONE)));
     if let (Some(level), None) = (&level, &tone) {
@@ -67,10 +75,10 @@ pub(crate) fn read(root: &Table<'_>, places: &Places) -> InputTable {
         })
     };
     table.done();
-    InputTable { input, rate: rate.unwrap_or(absent.rate), pick: pick.unwrap_or(absent.pick) }
+    InputTable { input, rate: rate.unwrap_or(absent.rate), pick: pick.unwrap_or(absent.pick), clock }
 }
 
-fn sample_format(format: Option<&Value<'_>>, alsa: bool) -> capture::SampleFormat {
+pub(crate) fn sample_format(format: Option<&Value<'_>>, alsa: bool) -> capture::SampleFormat {
     let Some(value) = format else { return capture::SampleFormat::Auto };
     let format = value
         .one_of(&[
@@ -86,8 +94,19 @@ fn sample_format(format: Option<&Value<'_>>, alsa: bool) -> capture::SampleForma
     format
 }
 
+fn clock_of(clock: Option<&Value<'_>>, alsa: bool) -> capture::Clock {
+    let Some(value) = clock else { return capture::Clock::Report };
+    let clock = value
+        .one_of(&[("report", capture::Clock::Report), ("resample", capture::Clock::Resample)])
+        .unwrap_or_default();
+    if !alsa && clock != capture::Clock::Report {
+        value.refuse("a card's clock without alsa", "leave it out: files and tones keep the system's time");
+    }
+    clock
+}
+
 /// A card by its id or USB path, or any other PCM. An index is refused: it names another card after the next boot.
-fn device(value: &Value<'_>) -> Option<capture::Device> {
+pub(crate) fn device(value: &Value<'_>) -> Option<capture::Device> {
     let name = value.some_text("hw:CARD=Device")?;
     if let Some(path) = name.strip_prefix("usb:") {
         if is_usb_path(path) {

@@ -18,6 +18,8 @@ pub struct Interruptions {
     pub encoders: Vec<Rendition>,
     /// Whether the control socket or the state folder moves, which takes a restart of the daemon.
     pub control: bool,
+    /// Whether the log recording begins anew, or ends. Nothing on air is touched by that.
+    pub recording: bool,
 }
 
 /// What becomes of one mount.
@@ -67,6 +69,12 @@ impl fmt::Display for Interruptions {
         if self.input {
             writeln!(f, "input: capture starts anew; mounts stay connected")?;
         }
+        if self.recording {
+            writeln!(
+                f,
+                "recording: begins anew; what is recorded stays, unless it is too much by the new settings"
+            )?;
+        }
         if self.control {
             writeln!(f, "control: takes effect when mainstay-air is restarted")?;
         }
@@ -94,21 +102,23 @@ pub fn interrupted(old: &Settings, new: &Settings) -> Interruptions {
         input: !same_input(old.input.as_ref(), new.input.as_ref()),
         encoders: old.encoders.iter().filter(|it| restarted(it)).map(|(rendition, _)| *rendition).collect(),
         control: old.control != new.control,
+        recording: old.recording != new.recording,
     }
 }
 
 /// Whether capture may go on. Taken apart without `..`: a new field has to be compared.
 fn same_input(old: Option<&capture::Config>, new: Option<&capture::Config>) -> bool {
-    use capture::Input::{Alsa, File, Tone};
+    use capture::Input::{Alsa, File, Stream, Tone};
     let (Some(old), Some(new)) = (old, new) else { return old.is_none() && new.is_none() };
-    let capture::Config { input, rate, pick, period } = new;
+    let capture::Config { input, rate, pick, period, clock } = new;
     let same_source = match (&old.input, input) {
         (Alsa { device: a, format: af }, Alsa { device: b, format: bf }) => a == b && af == bf,
         (File { path: a }, File { path: b }) => a == b,
         (Tone { hz: a, level: al }, Tone { hz: b, level: bl }) => a.to_bits() == b.to_bits() && al == bl,
-        (Alsa { .. } | File { .. } | Tone { .. }, _) => false,
+        (Stream { name: a, dial: _ }, Stream { name: b, dial: _ }) => a == b,
+        (Alsa { .. } | File { .. } | Stream { .. } | Tone { .. }, _) => false,
     };
-    same_source && *rate == old.rate && *pick == old.pick && *period == old.period
+    same_source && *rate == old.rate && *pick == old.pick && *period == old.period && *clock == old.clock
 }
 
 /// The keys that differ between two configurations of one mount. Taken apart without `..`: a new field has to be named.

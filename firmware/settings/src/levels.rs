@@ -1,52 +1,51 @@
-//! `[levels]`: what is measured, and what counts as silence.
+//! `[levels]`: what is measured; and `[levels_out]`: what is done to the programme's levels.
 
-use std::time::Duration;
-
-use programme::{MeterConfig, SilenceConfig};
-use units::Dbfs;
+use programme::levels_out::{Feed, Gain, LevellerConfig, LevelsOutConfig, LimiterConfig};
+use units::Lufs;
 
 use crate::document::Table;
 use crate::quantity;
 
-/// Under the noise of any line input; nothing could be told from silence there.
-const LEAST: f32 = -100.0;
+/// A trim corrects a level; what is further off is a wrong input.
+const MOST_TRIM: f32 = 20.0;
+/// From quiet classical music to what the loudest stations do.
+const LOUDNESS: (f32, f32) = (-36.0, -8.0);
+/// A ceiling under this is a volume control.
+const LOWEST_CEILING: f32 = -12.0;
 
-/// Pauses in speech last a second. After an hour an alarm is of no use to anybody.
-const AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
-
-/// Longer than that would keep the alarm up over a programme that everybody hears.
-const BACK_AFTER: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(60));
-
-pub(crate) fn read(root: &Table<'_>) -> MeterConfig {
-    let mut meters = MeterConfig::default();
-    let Some(table) = root.get("levels").and_then(|value| value.table("[levels]")) else { return meters };
-    meters.levels = table.get("meters").and_then(|value| value.flag()).unwrap_or(meters.levels);
-    let example =
-        "silence = { below = \"-50 dBFS\", after = \"20 s\", back = \"-45 dBFS\", back_after = \"0.5 s\" }";
-    if let Some(table) = table.get("silence").and_then(|value| value.table(example)) {
-        silence(table, &mut meters.silence);
-    }
+pub(crate) fn read(root: &Table<'_>) -> bool {
+    let Some(table) = root.get("levels").and_then(|value| value.table("[levels]")) else { return true };
+    let meters = table.get("meters").and_then(|value| value.flag()).unwrap_or(true);
     table.done();
     meters
 }
 
-fn silence(table: Table<'_>, silence: &mut SilenceConfig) {
-    let level = |key, example| {
-        table.get(key).and_then(|value| value.parsed(example, |text| quantity::level(text, LEAST)))
-    };
-    let span = |key, example, (least, most)| {
-        table.get(key).and_then(|value| value.parsed(example, |text| quantity::span(text, least, most)))
-    };
-    // Said alone, `below` takes `back` along: their distance is what keeps the flag from flapping.
-    let distance = silence.back_above.db() - silence.below.db();
-    silence.below = level("below", "-50 dBFS").unwrap_or(silence.below);
-    let beside = Dbfs::new((silence.below.db() + distance).min(0.0));
-    silence.back_above = level("back", "-45 dBFS").unwrap_or(beside);
-    if silence.back_above < silence.below {
-        let found = format!("back {} under below {}", silence.back_above, silence.below);
-        table.refuse(found, format!("write a level for back that is no lower: \"{beside}\" for example"));
+/// `[levels_out]`.
+pub(crate) fn out(root: &Table<'_>) -> LevelsOutConfig {
+    let table = root.get("levels_out").and_then(|value| value.table("[levels_out]"));
+    let Some(table) = table else { return LevelsOutConfig::default() };
+    let feed = table.get("feed");
+    let feed = feed.and_then(|value| value.one_of(&[("processed", Feed::Processed), ("raw", Feed::Raw)]));
+    let mut config = LevelsOutConfig::for_feed(feed.unwrap_or_default());
+    if let Some(value) = table.get("trim") {
+        let trim = value.parsed("-3 dB", |text| quantity::decibels(text, "dB", -MOST_TRIM, MOST_TRIM));
+        config.trim = trim.map_or(config.trim, Gain::new);
     }
-    silence.after = span("after", "20 s", AFTER).unwrap_or(silence.after);
-    silence.back_after = span("back_after", "0.5 s", BACK_AFTER).unwrap_or(silence.back_after);
+    if let Some(value) = table.get("leveller") {
+        let read = |text: &str| {
+            let (least, most) = LOUDNESS;
+            if text == "off" { Ok(None) } else { quantity::decibels(text, "LUFS", least, most).map(Some) }
+        };
+        let target = value.parsed("-16 LUFS", read).flatten();
+        config.leveller = target.and_then(|target| Lufs::new(target.into())).map(LevellerConfig::to);
+    }
+    if let Some(value) = table.get("limiter") {
+        let read = |text: &str| {
+            if text == "off" { Ok(None) } else { quantity::ceiling(text, LOWEST_CEILING).map(Some) }
+        };
+        let ceiling = value.parsed("-1 dBTP", read).flatten();
+        config.limiter = ceiling.map(|ceiling| LimiterConfig { ceiling, ..LimiterConfig::default() });
+    }
     table.done();
+    config
 }

@@ -11,6 +11,7 @@
 mod address;
 mod agreement;
 mod document;
+mod faults;
 mod hand_over;
 mod input;
 mod interruptions;
@@ -18,8 +19,10 @@ mod levels;
 mod load;
 mod output;
 mod quantity;
+mod recording;
 mod refusal;
 mod secrets;
+mod tiers;
 mod title;
 mod trust;
 mod uplink;
@@ -34,6 +37,9 @@ use units::Rendition;
 pub use interruptions::{Interruptions, MountChange, interrupted};
 pub use load::load;
 pub use refusal::{Refusal, Refusals};
+pub use tiers::{
+    Backup, BackupSource, Emergency, EmergencyFile, StreamAddress, TierSettings, stream_address,
+};
 pub use title::{TitleFile, TitleSettings};
 
 use document::{Manner, Sheet, Table};
@@ -49,8 +55,14 @@ pub struct Settings {
     pub station: String,
     /// Where the sound comes from; `None` without `[input]`.
     pub input: Option<capture::Config>,
-    /// What is measured, and what counts as silence.
-    pub levels: programme::MeterConfig,
+    /// Whether levels and loudness are measured.
+    pub meters: bool,
+    /// What is wrong with the sound of an input.
+    pub faults: programme::fault::Config,
+    /// What is put on air when the input fails.
+    pub tiers: TierSettings,
+    /// What is done to the programme's levels.
+    pub levels_out: programme::levels_out::LevelsOutConfig,
     /// What the titles are, and where they come from.
     pub titles: TitleSettings,
     /// How the box is asked, and where it keeps what must outlive a restart.
@@ -63,6 +75,8 @@ pub struct Settings {
     pub outputs: Vec<OutputConfig>,
     /// One encoder a rendition, in order of first mention.
     pub encoders: Vec<(Rendition, encode::Options)>,
+    /// The log recording; `None` without `[recording]`.
+    pub recording: Option<archive::Config>,
 }
 
 /// `[control]`.
@@ -139,13 +153,16 @@ fn settings(
         },
     );
     let programme = input::read(&root, places);
-    let levels = levels::read(&root);
+    let (meters, levels_out) = (levels::read(&root), levels::out(&root));
+    let faults = faults::read(&root);
     let titles = title::read(&root, places);
     let control = control(&root, places);
     let uplinks = uplink::read(&root);
     let mut around = output::Surroundings { places, station, programme, read };
-    let outputs = output::read(&root, secrets, &mut around);
+    let mut outputs = output::read(&root, secrets, &mut around);
+    let tiers = tiers::read(&root, &mut around);
     let output::Surroundings { station, programme, .. } = around;
+    let recording = recording::read(&root, places, &programme, &mut outputs);
     root.done();
     // Whole packets of the first rendition a wake-up; with none, of MP3.
     let packet = outputs.encoders.first().map_or(units::Codec::Mp3, |(rendition, _)| rendition.codec);
@@ -153,18 +170,23 @@ fn settings(
         input,
         rate: programme.rate,
         pick: programme.pick,
+        clock: programme.clock,
         period: packet.frames_per_packet() * (LONGEST_PERIOD / packet.frames_per_packet()).max(1),
     });
     Some(Settings {
         station: station.name,
         input,
-        levels,
+        meters,
+        faults,
+        tiers,
+        levels_out,
         titles,
         control,
         uplinks,
         mounts: outputs.mounts,
         outputs: outputs.rules,
         encoders: outputs.encoders,
+        recording,
     })
 }
 

@@ -24,7 +24,10 @@ const LONGEST_LAG: Duration = Duration::from_secs(15);
 const MOST_LAG: Duration = Duration::from_secs(50);
 
 /// Bitrates of MPEG-1 Layer III, kbit/s (ISO 11172-3, table of 2.4.2.3).
-const MP3_KBIT: [u32; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+pub(crate) const MP3_KBIT: [u32; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+
+/// What RFC 6716 (2.1.1) gives Opus, bits per second.
+const OPUS_BITS: std::ops::RangeInclusive<u32> = 6_000..=510_000;
 
 /// What reading an output takes beside its table.
 pub(crate) struct Surroundings<'s> {
@@ -73,12 +76,14 @@ pub(crate) fn read(root: &Table<'_>, secrets: &mut Secrets<'_>, around: &mut Sur
             Some(name)
         });
         let drafts = pair(&table, name.unwrap_or_default(), secrets, around);
-        rules.push(hand_over::read(&table, name.unwrap_or_default(), drafts.len() == 2));
+        let rule = hand_over::read(&table, name.unwrap_or_default(), drafts.len() == 2);
+        agreement::refuse_hand_over_of_ogg(&table, &rule, &drafts);
+        rules.push(rule);
         mounts.extend(drafts);
         table.done();
     }
     agreement::refuse_shared_places(&mounts);
-    let encoders = agreement::encoders(&mounts);
+    let encoders = agreement::encoders(&mounts, around.programme.rate);
     Outputs { mounts: mounts.into_iter().filter_map(|mount| mount.config).collect(), encoders, rules }
 }
 
@@ -130,15 +135,17 @@ fn pair<'a>(
             "write [output.primary], [output.fallback] or both below it",
         );
     }
-    let mut one = |value: Option<Value<'a>>, role: Role| {
+    let mut one = |value: Option<Value<'a>>, role: Role, rate: Option<SampleRate>| {
         let value = value?;
         let id = MountId { output: name.to_owned(), role };
         let table = value.table(&format!("[output.{role}]"))?;
-        let draft = mount(&table, id, value.line, paired, secrets, around);
+        let draft = mount(&table, id, value.line, paired, rate, secrets, around);
         table.done();
         Some(draft)
     };
-    let (primary, fallback) = (one(primary, Role::Primary), one(fallback, Role::Fallback));
+    let primary = one(primary, Role::Primary, None);
+    // A fallback that says nothing has its primary's rate.
+    let fallback = one(fallback, Role::Fallback, primary.as_ref().map(|primary| primary.rate.is));
     for draft in [&primary, &fallback].into_iter().flatten() {
         agreement::refuse_unlike_programme(draft, primary.as_ref(), &around.programme);
     }
@@ -153,6 +160,7 @@ fn mount<'a>(
     id: MountId,
     line: u32,
     paired: bool,
+    usual_rate: Option<SampleRate>,
     secrets: &mut Secrets<'_>,
     around: &mut Surroundings<'_>,
 ) -> Draft<'a> {
@@ -185,7 +193,16 @@ fn mount<'a>(
             ("aac-lc", Codec::AacLc),
             ("he-aac", Codec::HeAac),
             ("he-aac-v2", Codec::HeAacV2),
+            ("vorbis", Codec::Vorbis),
+            ("opus", Codec::Opus),
         ])?;
+        if codec.is_ogg() && kind == ServerKind::Shoutcast1 {
+            value.refuse(
+                format!("{codec} on a shoutcast-1 server"),
+                "write \"mp3\" or an AAC: Shoutcast v1 takes no Ogg",
+            );
+            return None;
+        }
         Some((value, codec))
     });
     let bitrate = table.need("bitrate", "write bitrate = \"320 kbit/s\"").and_then(|value| {
@@ -197,6 +214,10 @@ fn mount<'a>(
             value.refuse(format!("{bitrate}, which MP3 does not have"), format!("write one of {all} kbit/s"));
             return None;
         }
+        if matches!(codec, Some((_, Codec::Opus))) && !OPUS_BITS.contains(&bitrate.bits()) {
+            value.refuse(format!("{bitrate}, which Opus does not have"), "write 6 to 510 kbit/s");
+            return None;
+        }
         Some(bitrate)
     });
     let channels = table.get("channels");
@@ -206,7 +227,9 @@ fn mount<'a>(
     let channels = Stated { at: channels, is: stated.unwrap_or_else(|| around.programme.channels()) };
     let rate = table.get("rate");
     let stated = rate.as_ref().and_then(|value| value.parsed("48 kHz", quantity::sample_rate));
-    let rate = Stated { at: rate, is: stated.unwrap_or(around.programme.rate) };
+    let opus = matches!(codec, Some((_, Codec::Opus)));
+    let usual_rate = usual_rate.unwrap_or(if opus { SampleRate::Hz48000 } else { around.programme.rate });
+    let rate = Stated { at: rate, is: stated.unwrap_or(usual_rate) };
     let quality = table.get("quality").and_then(|value| {
         let quality = value.whole(0, 9)? as u8;
         if quality == 8 {
@@ -344,7 +367,7 @@ fn refuse_misplaced_knobs(
     paired: bool,
 ) {
     match codec {
-        Some(codec @ (Codec::AacLc | Codec::HeAac | Codec::HeAacV2)) => {
+        Some(codec @ (Codec::AacLc | Codec::HeAac | Codec::HeAacV2 | Codec::Vorbis | Codec::Opus)) => {
             for value in quality.map(|(value, _)| value).into_iter().chain(reservoir.map(|(value, _)| value))
             {
                 value.refuse(format!("it beside codec {codec}"), "leave it out: only mp3 has it");

@@ -69,6 +69,44 @@ pub(crate) fn span(text: &str, least: Duration, most: Duration) -> Result<Durati
     if (least..=most).contains(&span) { Ok(span) } else { Err(wrong()) }
 }
 
+/// A figure in decibels of any kind: `"-3 dB"`, `"-16 LUFS"`.
+pub(crate) fn decibels(text: &str, unit: &str, least: f32, most: f32) -> Result<f32, String> {
+    let quantity = split(text, &format!("{least} {unit}"), unit)?;
+    if quantity.unit != unit {
+        return Err(quantity.wrong_unit(unit));
+    }
+    let db = quantity.number as f32;
+    if (least..=most).contains(&db) {
+        Ok(db)
+    } else {
+        Err(format!("write \"{least} {unit}\" to \"{most} {unit}\""))
+    }
+}
+
+/// A ceiling of true peaks: `"-1 dBTP"`, from `least` up to full scale.
+pub(crate) fn ceiling(text: &str, least: f32) -> Result<Dbfs, String> {
+    decibels(text, "dBTP", least, 0.0).map(Dbfs::new)
+}
+
+/// A size on a disk: `"20 GB"`, `"500 MB"`, `"1.5 TB"`, decimal units, from `least` bytes up to 1000 TB.
+pub(crate) fn size(text: &str, example: &str, least: u64) -> Result<u64, String> {
+    const MOST: f64 = 1e15;
+    let quantity = split(text, example, "GB")?;
+    let bytes_per_unit = match quantity.unit {
+        "kB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "TB" => 1e12,
+        _ => return Err(quantity.wrong_unit("GB")),
+    };
+    let bytes = (quantity.number * bytes_per_unit).round();
+    if (least as f64..=MOST).contains(&bytes) {
+        Ok(bytes as u64)
+    } else {
+        Err(format!("write a size from \"{} MB\" to \"1000 TB\"", least as f64 / 1e6))
+    }
+}
+
 fn hertz(text: &str, example: &str) -> Result<f64, String> {
     let quantity = split(text, example, "Hz")?;
     match quantity.unit {
@@ -133,6 +171,18 @@ mod tests {
         assert_eq!(span("0.5 s", Duration::ZERO, LONG), Ok(Duration::from_millis(500)));
         assert_eq!(span("2 min", Duration::ZERO, LONG), Ok(Duration::from_secs(120)));
         assert_eq!(tone("1 kHz"), Ok(1000.0));
+    }
+
+    #[test]
+    fn sizes_are_decimal() {
+        for text in ["20 GB", "20000 MB", "0.02 TB", "20GB"] {
+            assert_eq!(size(text, "20 GB", 10_000_000), Ok(20_000_000_000), "{text}");
+        }
+        assert_eq!(size("0 MB", "20 GB", 0), Ok(0));
+        for text in ["20", "20 GiB", "9 MB", "-1 GB", "2000 TB", "lots"] {
+            assert!(size(text, "20 GB", 10_000_000).is_err(), "{text}");
+        }
+        assert_eq!(size("20", "20 GB", 0), Err("write \"20 GB\"".into()));
     }
 
     #[test]

@@ -77,14 +77,22 @@ fn invalid_files_are_refused_with_every_fault_named() {
 fn the_example_shows_every_default_and_is_taken() {
     let example = read(include_str!("../example.toml")).unwrap();
     assert_eq!(example.mounts.len(), 2);
-    let packets: Vec<u32> = example.encoders.iter().map(|(it, _)| it.codec.frames_per_packet()).collect();
-    assert_eq!(example.input.as_ref().map(|input| input.period), packets.first().copied());
+    // Whole packets of the first rendition, and no more than two of MP3.
+    let packet = example.encoders[0].0.codec.frames_per_packet();
+    let period = example.input.as_ref().unwrap().period;
+    assert!(period.is_multiple_of(packet) && period <= 2304 && period + packet > 2304, "{period}");
     // What it shows as defaults are the defaults.
     let bare = "version = 1\n[input]\nalsa = \"hw:CARD=Device\"\n[[output]]\nname = \"main\"\n[output.primary]\n\
                 url = \"https://stream.example.org:8443/live\"\ncodec = \"mp3\"\nbitrate = \"320k\"\n";
     let bare = read(bare).unwrap();
     assert_eq!(format!("{:?}", bare.input), format!("{:?}", example.input));
-    assert_eq!((&bare.levels, &bare.control), (&example.levels, &example.control));
+    assert_eq!((bare.meters, &bare.control), (example.meters, &example.control));
+    assert_eq!((bare.faults, bare.levels_out), (example.faults, example.levels_out));
+    let (shown, rules) = (&example.tiers.rules, &bare.tiers.rules);
+    assert_eq!((shown.policy, shown.files, shown.crossfade), (rules.policy, rules.files, rules.crossfade));
+    assert_eq!((shown.reminder, shown.inputs.len()), (rules.reminder, 2));
+    assert_eq!((example.tiers.emergency.files.len(), bare.tiers.emergency.files.len()), (2, 0));
+    assert_eq!(example.tiers.emergency.match_loudness, bare.tiers.emergency.match_loudness);
     let (said, left_out) = (&example.mounts[0], &bare.mounts[0]);
     assert_eq!((&said.user, said.longest_lag), (&left_out.user, left_out.longest_lag));
     assert_eq!((said.server.kind, said.server.method), (left_out.server.kind, left_out.server.method));
@@ -123,7 +131,7 @@ fn what_a_survey_proved_is_taken() {
     };
     assert_eq!(main.proven, Some(proven));
     assert_eq!((alone.standby, alone.give_back), (Standby::Cold, Return::Manual));
-    assert!(alone.proven.is_none());
+    assert_eq!((alone.lone, alone.proven), (Lone::LowerBitrate, None));
 }
 
 /// Every key in the example's comments and tables is a known one: uncommenting a line gives no unknown key.
@@ -193,6 +201,54 @@ fn a_pair_and_a_reservoir_cannot_share_a_rendition() {
 }
 
 #[test]
+fn a_recording_gets_the_encoder_it_needs() {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/valid-recording.toml"))
+            .unwrap();
+    let own = read(&text).unwrap();
+    let recording = own.recording.clone().unwrap();
+    assert_eq!((recording.folder.to_str(), recording.days), (Some("BASE/rec"), 7));
+    assert_eq!((recording.budget, recording.keep_free, recording.incidents), (1_500_000_000, 0, 20_000_000));
+    assert_eq!(recording.rendition.bitrate.kbit(), 64);
+    let kbits: Vec<u32> = own.encoders.iter().map(|(rendition, _)| rendition.bitrate.kbit()).collect();
+    assert_eq!(kbits, [320, 64]);
+    // What is sent needs none.
+    let sent = text.replace("codec = \"mp3\"\nbitrate = \"64 kbit/s\"\n", "output = \"main\"\n");
+    let sent = read(&sent).unwrap();
+    assert_eq!(
+        (sent.recording.clone().map(|it| it.rendition), sent.encoders.len()),
+        (Some(sent.encoders[0].0), 1)
+    );
+    let shown = interrupted(&own, &sent);
+    assert!(shown.recording && shown.is_none() && shown.to_string().contains("recording: begins anew"));
+    for (wrong, why) in [
+        (text.replace("codec = \"mp3\"\nbitrate = \"64", "bitrate = \"64"), "only one of codec and bitrate"),
+        (
+            text.replacen("codec = \"mp3\"\n", "codec = \"mp3\"\noutput = \"main\"\n", 1),
+            "output beside codec",
+        ),
+        (text.replace("64 kbit/s", "63 kbit/s"), "MP3 does not have"),
+        (text.replace("budget = \"1.5 GB\"\n", ""), "write budget"),
+    ] {
+        let faults = read(&wrong).unwrap_err().to_string();
+        assert!(faults.contains(why), "{why}: {faults}");
+    }
+    assert!(read(&format!("version = {VERSION}\n")).unwrap().recording.is_none());
+}
+
+#[test]
+fn a_rate_of_its_own_is_resampled_to() {
+    let settings = read(include_str!("valid-ogg.toml")).unwrap();
+    let rates: Vec<_> = settings.mounts.iter().map(|mount| mount.rendition.rate.hz()).collect();
+    assert_eq!(rates, [48_000, 48_000, 48_000, 48_000, 44_100]);
+    let programmes: Vec<_> =
+        settings.encoders.iter().map(|(_, options)| options.programme.map(units::SampleRate::hz)).collect();
+    let slow = Some(44_100);
+    assert_eq!(programmes, [slow, slow, slow, slow, None]);
+    assert_eq!(settings.input.map(|input| input.period), Some(1920), "an Opus page");
+}
+
+#[test]
 fn there_is_an_end_to_outputs() {
     let output = |i: usize| {
         format!(
@@ -222,6 +278,9 @@ fn a_reload_says_what_it_interrupts() {
         parse(text, "[main]\nprimary = \"other\"\nfallback = \"two\"\n", &places(), &mut |_| Ok(PEM.into()));
     let shown = interrupted(&old, &other.unwrap()).to_string();
     assert!(shown.contains("main.primary: interrupted (password changed)"), "{shown}");
+    let steady = read(&text.replace("clock = \"report\"", "clock = \"resample\"")).unwrap();
+    assert_eq!(steady.input.as_ref().map(|input| input.clock), Some(capture::Clock::Resample));
+    assert!(interrupted(&old, &steady).input);
     let gone = interrupted(&old, &read(&format!("version = {VERSION}\n")).unwrap());
     assert!(gone.input && !gone.is_none());
     assert!(gone.to_string().contains("main.fallback: disconnected for good"));
