@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use units::snapshot::{Command, DrillNews, PROTOCOL, Reply, Request};
+use units::snapshot::{Command, DrillNews, Measure, PROTOCOL, Reply, Request};
 
 use crate::drill::Order;
 use crate::station::Station;
@@ -101,6 +101,10 @@ async fn client(stream: UnixStream, station: &Rc<Station>) -> io::Result<()> {
             drill(&mut lines, &mut write, station, order).await?;
             continue;
         }
+        if let Command::Measure(order) = request.command {
+            measure(&mut write, station, order).await?;
+            continue;
+        }
         if let Command::Survey(order) = request.command {
             let mut replies = survey(station, order);
             while let Some(reply) = replies.recv().await {
@@ -110,6 +114,23 @@ async fn client(stream: UnixStream, station: &Rc<Station>) -> io::Result<()> {
         }
         let reply = station.answer(request.command).await;
         say(&mut write, &reply).await?;
+    }
+}
+
+/// Listens for a client, and says now and then that it still does.
+async fn measure(write: &mut OwnedWriteHalf, station: &Station, order: Measure) -> io::Result<()> {
+    let mut work = std::pin::pin!(station.measure(order));
+    loop {
+        tokio::select! {
+            outcome = &mut work => {
+                let reply = match outcome {
+                    Ok(changes) => Reply::Done { changes },
+                    Err(why) => Reply::Refused { why },
+                };
+                return say(write, &reply).await;
+            }
+            () = tokio::time::sleep(STILL) => say(write, &Reply::Surveying { what: "listening".to_string() }).await?,
+        }
     }
 }
 
@@ -159,6 +180,8 @@ async fn say(write: &mut OwnedWriteHalf, reply: &Reply) -> io::Result<()> {
     tokio::time::timeout(WRITE_PATIENCE, write.write_all(&line)).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
+/// How often somebody who waits is told that there is something to wait for.
+const STILL: Duration = Duration::from_secs(5);
 const MOST_CLIENTS: usize = 16;
 /// Lines of a drill that a client has not read yet.
 const UNREAD_NEWS: usize = 64;

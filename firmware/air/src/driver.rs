@@ -17,11 +17,12 @@ use tokio::task::AbortHandle;
 use units::snapshot::{OutputReport, UplinkReport};
 use units::{BytePos, Frames, Instant, Rendition};
 
+use crate::archive::Archive;
 use crate::clock;
 use crate::link::{self, Source, Way};
 use crate::tls::{Judge, Opening};
 use crate::uplink::Uplinks;
-use crate::wire::io_failure;
+use crate::wire::{Wire, io_failure};
 
 /// A handle to the one driver; cheap to clone, for one thread only.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ struct Shared {
     earlier: Notify,
     /// A hand-over has something to tell.
     told: Notify,
+    /// Takes what it records of the packets that pass.
+    archive: Archive,
 }
 
 struct State {
@@ -54,6 +57,8 @@ struct State {
     packets: Vec<u64>,
     /// A packet that the core has not heard of.
     newest: Option<Newest>,
+    /// How many titles there were.
+    titled: u64,
 }
 
 /// A packet whose bytes are in the backlog.
@@ -79,7 +84,7 @@ pub(crate) struct Encoded {
 }
 
 impl Driver {
-    pub(crate) fn new(judge: Judge, uplinks: Uplinks) -> Self {
+    pub(crate) fn new(judge: Judge, uplinks: Uplinks, archive: Archive) -> Self {
         let state = State {
             core: Delivery::new(),
             recorder: Recorder::new(),
@@ -94,8 +99,10 @@ impl Driver {
             inputs: VecDeque::new(),
             packets: Vec::new(),
             newest: None,
+            titled: 0,
         };
-        Self(Rc::new(Shared { state: RefCell::new(state), earlier: Notify::new(), told: Notify::new() }))
+        let (earlier, told) = (Notify::new(), Notify::new());
+        Self(Rc::new(Shared { state: RefCell::new(state), earlier, told, archive }))
     }
 
     /// Hands one input to the core and carries out all that follows from it.
@@ -103,6 +110,7 @@ impl Driver {
         let now = clock::now();
         let mut state = self.0.state.borrow_mut();
         let mut inputs = std::mem::take(&mut state.inputs);
+        state.titled += u64::from(matches!(input, Input::Title(_)));
         inputs.push_back(input);
         while let Some(input) = inputs.pop_front() {
             let State { core, recorder, .. } = &mut *state;
@@ -139,6 +147,7 @@ impl Driver {
     /// One packet of a rendition. Packets of renditions that no mount carries are dropped. The core hears of it with the
     /// next one, or with [`Driver::packets_end`]: packets that come together are written together.
     pub(crate) fn packet(&self, rendition: &Rendition, bytes: &[u8], frames: Frames, entry: bool) {
+        self.0.archive.packet(rendition, bytes, frames);
         let mut state = self.0.state.borrow_mut();
         let Some(id) = state.core.rendition(rendition) else { return };
         let place = usize::from(id.0);
@@ -158,6 +167,11 @@ impl Driver {
         if let Some(newest) = newest {
             self.feed(newest.produced(false));
         }
+    }
+
+    /// The log recording.
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.0.archive
     }
 
     /// Waits until the core wants to be ticked, and ticks it. Returns early, without a tick, when an earlier time came up.
@@ -270,6 +284,13 @@ impl Driver {
         self.0.state.borrow().core.title().map(str::to_string)
     }
 
+    /// The title, if there was another one since it was asked for with this `seen`; empty if there is none any more.
+    pub(crate) fn title_since(&self, seen: &mut u64) -> Option<String> {
+        let state = self.0.state.borrow();
+        let newer = std::mem::replace(seen, state.titled) != state.titled;
+        newer.then(|| state.core.title().unwrap_or_default().to_string())
+    }
+
     pub(crate) fn encoded(&self) -> Vec<Encoded> {
         let state = self.0.state.borrow();
         state
@@ -298,7 +319,8 @@ impl Driver {
                 let mut wire = source.wire.borrow_mut();
                 // Asked before the write: what it just took cannot be acknowledged yet.
                 let acked = wire.acked_lately(now);
-                Some(written(source, link, acked, wire.send_body(first, second)))
+                let outcome = wire.send_body(first, second);
+                Some(written(source, &mut wire, link, acked, outcome))
             }
             Output::Measure { link } => {
                 let (acked, path) = state.sources.get(&link)?.wire.borrow_mut().measure();
@@ -309,11 +331,18 @@ impl Driver {
                 let mut wire = source.wire.borrow_mut();
                 let acked = wire.acked_lately(now);
                 let filler = &FILLER[..FILLER.len().min(bytes as usize)];
-                Some(written(source, link, acked, wire.send_body(filler, &[])))
+                let outcome = wire.send_body(filler, &[]);
+                Some(written(source, &mut wire, link, acked, outcome))
             }
             Output::Send { link, bytes } => {
                 let source = state.sources.get(&link)?;
                 let failure = source.wire.borrow_mut().send_head(&bytes).err()?;
+                Some(Input::Closed { link, failure: Some(io_failure(&failure)) })
+            }
+            Output::Head { link, rendition, at, after } => {
+                let source = state.sources.get(&link)?;
+                let head = state.backlogs.get(usize::from(rendition.0))?.head(at, after);
+                let failure = source.wire.borrow_mut().send_head(head).err()?;
                 Some(Input::Closed { link, failure: Some(io_failure(&failure)) })
             }
             Output::Resolve { link, uplink, host } => {
@@ -404,7 +433,13 @@ impl State {
     }
 }
 
-fn written(source: &Source, link: LinkId, acked: u64, outcome: io::Result<(u32, bool)>) -> Input {
+fn written(
+    source: &Source,
+    wire: &mut Wire,
+    link: LinkId,
+    acked: u64,
+    outcome: io::Result<(u32, bool)>,
+) -> Input {
     match outcome {
         Ok((bytes, blocked)) => {
             if blocked {
@@ -412,12 +447,15 @@ fn written(source: &Source, link: LinkId, acked: u64, outcome: io::Result<(u32, 
             }
             Input::Wrote { link, bytes, acked, blocked }
         }
+        // Its task reads the end in a moment, with what was acknowledged up to it.
+        Err(error) if wire.was_ended(&error) => Input::Wrote { link, bytes: 0, acked, blocked: true },
         Err(error) => Input::Closed { link, failure: Some(io_failure(&error)) },
     }
 }
 
-/// What a body is filled up with: at most one of the server's blocks at a time.
-static FILLER: [u8; 1400] = [0; 1400];
+/// What a body is filled up with: at most one of the server's blocks at a time. Bits in turns begin no packet of any codec, and
+/// are not what encoders fill packets up with, which is zeros.
+static FILLER: [u8; 1400] = [0xAA; 1400];
 
 /// One line a transition, from one place.
 fn say(transition: &Transition) {

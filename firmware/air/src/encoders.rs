@@ -1,5 +1,6 @@
 //! The encoders of all renditions: the first where the sound comes in, every further one on a thread of its own.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::mpsc::{self, TrySendError};
 use std::thread::JoinHandle;
@@ -16,7 +17,7 @@ use crate::sound::chain;
 pub(crate) struct Packet {
     pub rendition: Rendition,
     pub bytes: Box<[u8]>,
-    /// Frames of programme up to the packet's end.
+    /// Frames of programme up to the packet's end, at the rendition's rate.
     pub frames: Frames,
     /// A decoder that comes from another rendition may begin with it.
     pub entry: bool,
@@ -28,6 +29,9 @@ pub(crate) struct Encoders {
     packets: Sender<Packet>,
     inline: Option<Lane>,
     workers: Vec<Worker>,
+    /// What the Ogg kinds carry as title, and how many titles of the driver's were seen.
+    title: Arc<str>,
+    titled: u64,
 }
 
 /// Encoders that are made and do not run yet.
@@ -40,7 +44,7 @@ struct Lane {
     encoder: Encoder,
     /// Programme frames still to pass before the first one is encoded: the next grid point.
     skip: u64,
-    /// Frames of programme up to the end of the newest packet.
+    /// Frames of programme up to the end of the newest packet, at the rendition's rate.
     frames: Frames,
     /// Packets so far.
     packets: u64,
@@ -52,11 +56,14 @@ struct Worker {
     blocks: mpsc::SyncSender<Block>,
     /// Frames that found the worker's queue full; encoded as silence, so that the grid holds.
     missed: u64,
+    /// A title that found it full, or none that it does not have.
+    title: Option<Arc<str>>,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Block {
     missed: u64,
+    title: Option<Arc<str>>,
     pcm: Arc<[f32]>,
 }
 
@@ -65,7 +72,7 @@ const QUEUE: usize = 64;
 
 impl Encoders {
     pub(crate) fn new(driver: Driver, packets: Sender<Packet>) -> Self {
-        Self { driver, packets, inline: None, workers: Vec::new() }
+        Self { driver, packets, inline: None, workers: Vec::new(), title: Arc::from(""), titled: 0 }
     }
 
     /// Makes the encoders of `wanted` that are not there yet; nothing changes.
@@ -83,7 +90,7 @@ impl Encoders {
         self.inline = self.inline.take().filter(|lane| stays(lane.rendition, lane.options));
         self.workers.retain(|worker| stays(worker.rendition, worker.options));
         for mut lane in prepared.0 {
-            lane.begin(position);
+            lane.begin(position, &self.title);
             if self.inline.is_none() {
                 self.inline = Some(lane);
             } else if let Some(worker) = Worker::start(lane, self.packets.clone()) {
@@ -94,6 +101,13 @@ impl Encoders {
 
     /// Encodes the next frames of the programme.
     pub(crate) fn encode(&mut self, pcm: &[f32]) {
+        if let Some(title) = self.driver.title_since(&mut self.titled) {
+            self.title = Arc::from(title);
+            if let Some(lane) = &mut self.inline {
+                lane.encoder.title(&self.title);
+            }
+            self.workers.iter_mut().for_each(|worker| worker.title = Some(Arc::clone(&self.title)));
+        }
         if !self.workers.is_empty() {
             let shared: Arc<[f32]> = Arc::from(pcm);
             for worker in &mut self.workers {
@@ -125,6 +139,8 @@ type Sink<'a> = dyn FnMut(&Rendition, &[u8], Frames, bool) + 'a;
 impl Lane {
     fn new(rendition: Rendition, options: Options) -> Result<Self, Error> {
         let mut encoder = Encoder::new(rendition, options)?;
+        // Ogg wants a number that no other stream has which a listener may come from, also after a restart.
+        encoder.number(RandomState::new().hash_one(rendition) as u32);
         // The lead makes each packet come out with the last frame of its grid step.
         let lead = vec![0.0; encoder.lead() as usize * rendition.channels.count()];
         encoder.encode(&lead, &mut |_| ())?;
@@ -132,10 +148,11 @@ impl Lane {
     }
 
     /// Takes its place on the packet grid of a programme that is at `position`.
-    fn begin(&mut self, position: Frames) {
-        let grid = u64::from(self.encoder.packet_frames());
+    fn begin(&mut self, position: Frames, title: &str) {
+        let grid = self.encoder.grid();
         self.skip = (grid - position.0 % grid) % grid;
-        self.frames = position + Frames(self.skip);
+        self.frames = self.encoder.frames_at(position + Frames(self.skip));
+        self.encoder.title(title);
     }
 
     fn encode(&mut self, pcm: &[f32], sink: &mut Sink<'_>) {
@@ -187,11 +204,16 @@ impl Worker {
                 if block.missed > 0 {
                     lane.silence(block.missed, &mut sink);
                 }
+                if let Some(title) = &block.title {
+                    lane.encoder.title(title);
+                }
                 lane.encode(&block.pcm, &mut sink);
             }
         };
         match std::thread::Builder::new().name(format!("encode {}", rendition.bitrate)).spawn(work) {
-            Ok(thread) => Some(Self { rendition, options, blocks, missed: 0, thread: Some(thread) }),
+            Ok(thread) => {
+                Some(Self { rendition, options, blocks, missed: 0, title: None, thread: Some(thread) })
+            }
             Err(error) => {
                 tracing::error!(alarm = true, %rendition, "no thread for its encoder: {error}");
                 None
@@ -200,10 +222,11 @@ impl Worker {
     }
 
     fn offer(&mut self, pcm: &Arc<[f32]>) {
-        let block = Block { missed: self.missed, pcm: Arc::clone(pcm) };
+        let block = Block { missed: self.missed, title: self.title.take(), pcm: Arc::clone(pcm) };
         match self.blocks.try_send(block) {
             Ok(()) => self.missed = 0,
-            Err(TrySendError::Full(_)) => {
+            Err(TrySendError::Full(block)) => {
+                self.title = block.title;
                 if self.missed == 0 {
                     tracing::error!(alarm = true, rendition = %self.rendition, "this machine is too slow for its encoder");
                 }

@@ -109,6 +109,7 @@ impl Incidents {
         let mut ledger = self.0.ledger.borrow_mut();
         let drilled = self.0.drilled.borrow();
         for record in ledger.see(clock::now(), clock::wall(), &driver.report(), drilled.as_deref()) {
+            driver.archive().incident(&record);
             if !record.open {
                 tracing::info!(output = %record.incident.output, "incident over: {}", in_words(&record));
             }

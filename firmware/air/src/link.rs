@@ -90,8 +90,14 @@ async fn read_replies(driver: &Driver, link: LinkId, source: &Source, stream: &T
             Err(error) => Some(io_failure(&error)),
         };
         // A TLS close may be followed by a reset: the server had not read all that its kernel took.
-        tokio::time::sleep(LAST_WORD).await;
-        let failure = failure.or_else(|| socket::was_reset(stream).then_some(Failure::Reset));
+        let more = failure.is_none() && source.wire.borrow().is_secured();
+        if more {
+            tokio::time::sleep(LAST_WORD).await;
+        }
+        let failure = {
+            let mut wire = source.wire.borrow_mut();
+            failure.or_else(|| wire.was_reset().then_some(Failure::Reset))
+        };
         // What was acknowledged up to the end says where the listeners are.
         let (acked, path) = source.wire.borrow_mut().measure();
         driver.feed(Input::Measured { link, acked, path });
@@ -111,6 +117,10 @@ async fn wait_for_room(driver: &Driver, link: LinkId, source: &Source, stream: &
                 Ok(true) => break,
                 // The readiness was stale; it is cleared now, and the next wait is a real one.
                 Ok(false) => {}
+                // Whoever reads learns how it ended.
+                Err(error) if source.wire.borrow_mut().was_ended(&error) => {
+                    return std::future::pending().await;
+                }
                 Err(error) => return driver.feed(Input::Closed { link, failure: Some(io_failure(&error)) }),
             }
         }

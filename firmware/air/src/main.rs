@@ -1,6 +1,7 @@
 //! `mainstay-air`: captures the programme, encodes it and keeps it on its mounts. It listens on one local socket and on no
 //! network.
 
+mod archive;
 mod aside;
 mod clock;
 mod control;
@@ -8,6 +9,7 @@ mod drill;
 mod driver;
 mod encoders;
 mod incidents;
+mod kept;
 mod link;
 mod log;
 mod orders;
@@ -16,7 +18,9 @@ mod saved_time;
 mod socket;
 mod sound;
 mod station;
+mod stream;
 mod survey;
+mod tiers;
 mod titles;
 mod tls;
 mod uplink;
@@ -37,6 +41,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use units::snapshot::{Command, PROTOCOL, Reply, Request};
 
+use crate::archive::Archive;
 use crate::driver::Driver;
 use crate::encoders::Packet;
 use crate::sound::Sound;
@@ -54,11 +59,29 @@ struct Arguments {
     /// Only read the settings, and say which mounts a reload would interrupt.
     #[arg(long)]
     check: bool,
+    /// Only check an audio file and make it ready for emergencies: what the daemon does in a process of its own.
+    #[arg(long, value_name = "FILE", requires_all = ["into", "rate", "channels"])]
+    prepare: Option<PathBuf>,
+    /// Where its ready form goes
+    #[arg(long, value_name = "FOLDER", hide = true)]
+    into: Option<PathBuf>,
+    /// The programme's rate in Hz
+    #[arg(long, hide = true)]
+    rate: Option<u32>,
+    /// The programme's channels
+    #[arg(long, hide = true)]
+    channels: Option<u8>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let outcome = if arguments.check { check(&arguments.config) } else { run(&arguments.config) };
+    let outcome = if arguments.check {
+        check(&arguments.config)
+    } else if let Some(file) = &arguments.prepare {
+        prepare(file, &arguments)
+    } else {
+        run(&arguments.config)
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -66,6 +89,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn prepare(file: &Path, arguments: &Arguments) -> anyhow::Result<()> {
+    let rate = units::SampleRate::try_from(arguments.rate.unwrap_or_default())?;
+    let channels = match arguments.channels {
+        Some(1) => units::Channels::Mono,
+        Some(_) | None => units::Channels::Stereo,
+    };
+    let folder = arguments.into.as_deref().context("--into names no folder")?;
+    // Its words name the cause already.
+    let ready = emergency::prepare(file, emergency::Target { rate, channels }, folder)
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
+    println!("{}: {}, {}", file.display(), ready.format, ready.loudness);
+    Ok(())
 }
 
 fn run(config: &Path) -> anyhow::Result<()> {
@@ -105,15 +142,18 @@ async fn on_air(config: &Path, settings: Settings, log: log::Log) -> anyhow::Res
     let (packets, inbox) = mpsc::channel(PACKET_QUEUE);
     let (titles, orders) = mpsc::channel(64);
     let (uplinks, mut news) = Uplinks::new();
-    let driver = Driver::new(Judge::new(saved_time::load(&places.state)), uplinks);
+    let archive = Archive::default();
+    let driver = Driver::new(Judge::new(saved_time::load(&places.state)), uplinks, archive.clone());
     let told = driver.clone();
     tokio::task::spawn_local(async move {
         while let Some(input) = news.recv().await {
             told.feed(delivery::Input::Uplink(input));
         }
     });
-    let sound = Sound::new(driver.clone(), packets);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let sound = Sound::new(driver.clone(), packets, tell);
     tokio::task::spawn_local(Rc::clone(&sound).run());
+    tokio::task::spawn_local(Rc::clone(&sound).stand_by());
     tokio::task::spawn_local(deliver(driver.clone(), inbox));
     let ticking = driver.clone();
     tokio::task::spawn_local(async move {
@@ -124,6 +164,13 @@ async fn on_air(config: &Path, settings: Settings, log: log::Log) -> anyhow::Res
     tokio::task::spawn_local(titles::run(driver.clone(), orders));
     let station =
         Station::start(config.to_path_buf(), settings, sound, driver, titles, log, station::seed()?).await?;
+    let hearing = Rc::clone(&station);
+    tokio::task::spawn_local(async move {
+        while let Some(news) = told.recv().await {
+            hearing.heard(news).await;
+        }
+    });
+    tokio::task::spawn_local(Rc::clone(&station).keep_tiers());
     if let Some(listener) = listener {
         tokio::task::spawn_local(control::serve(listener, Rc::clone(&station)));
     }
@@ -148,6 +195,7 @@ async fn on_air(config: &Path, settings: Settings, log: log::Log) -> anyhow::Res
     let signal = signals.await.context("waiting for signals")?;
     tracing::info!("ending: {signal}");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    archive.close();
     if bound {
         let _ = std::fs::remove_file(&places.socket);
     }
@@ -208,6 +256,8 @@ fn check(config: &Path) -> anyhow::Result<()> {
         | Reply::Log { .. }
         | Reply::Events { .. }
         | Reply::Incidents { .. }
+        | Reply::Recordings { .. }
+        | Reply::Cut(_)
         | Reply::Drill(_)
         | Reply::Surveying { .. }
         | Reply::Surveyed(_) => {

@@ -15,6 +15,7 @@ pub(crate) struct Fixed {
 /// The box as it is now.
 pub(crate) fn snapshot(fixed: &Fixed, station: &str, sound: &Sound, driver: &Driver) -> Snapshot {
     let now = clock::now();
+    let programme = sound.programme(now);
     let input = sound.report(now).unwrap_or_else(no_input);
     let renditions = driver
         .encoded()
@@ -33,11 +34,13 @@ pub(crate) fn snapshot(fixed: &Fixed, station: &str, sound: &Sound, driver: &Dri
         started: fixed.started,
         station: station.to_string(),
         input,
+        programme,
         levels: sound.levels(),
         renditions,
         uplinks: driver.uplinks(),
         outputs: driver.report(),
         title: driver.title(),
+        recording: driver.archive().report(),
         cost: cost(),
     }
 }
@@ -54,6 +57,7 @@ fn no_input() -> InputReport {
         gap_frames: Frames(0),
         xruns: 0,
         real_time: String::new(),
+        drift: None,
     }
 }
 

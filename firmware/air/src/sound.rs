@@ -9,17 +9,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use capture::{Capture, Next, PeriodKind};
-use programme::{Change, Meter, MeterConfig};
+use programme::levels_out::{Gain, Headroom};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Notify;
-use units::snapshot::{InputReport, InputState, Levels};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Notify, oneshot};
+use units::snapshot::{InputReport, InputState, Levels, ProgrammeReport, TierOrder};
 use units::{Dbfs, Frames, Instant, Rendition, SampleRate};
 
 use crate::aside::aside;
 use crate::clock;
 use crate::driver::Driver;
 use crate::encoders::{Encoders, Packet, Prepared};
+use crate::stream;
+use crate::tiers::{self, Heard, Kept, News, Setup, Tiers, Wanted};
+use crate::tls::Judge;
 
 /// The sound of the box; for the driver's thread only.
 pub(crate) struct Sound {
@@ -28,6 +32,13 @@ pub(crate) struct Sound {
     wanted: Cell<Instant>,
     /// The input is another one.
     changed: Notify,
+    /// There are other tiers: whoever opens further inputs and prepares files begins anew.
+    rebuilt: Notify,
+    /// Where ready forms of emergency files lie, and the latest time the box has known.
+    state_folder: RefCell<(std::path::PathBuf, u64)>,
+    /// The uplinks' interfaces, best first.
+    interfaces: RefCell<Vec<String>>,
+    news: UnboundedSender<News>,
     /// Whoever changes the input holds this.
     turn: tokio::sync::Mutex<()>,
 }
@@ -35,8 +46,10 @@ pub(crate) struct Sound {
 struct State {
     encoders: Encoders,
     input: Option<Running>,
-    meter: Option<Meter>,
-    meter_config: MeterConfig,
+    setup: Option<Setup>,
+    tiers: Option<Tiers>,
+    /// What the tiers before these would have kept.
+    kept: Kept,
     levels: Option<Levels>,
     levels_at: Instant,
     position: Frames,
@@ -66,12 +79,18 @@ struct StandIn {
 
 impl Sound {
     /// No input, no meter and no encoder yet. Packets go to `driver`, those of further encoders by `packets`.
-    pub(crate) fn new(driver: Driver, packets: tokio::sync::mpsc::Sender<Packet>) -> Rc<Self> {
+    /// What the rest of the box has to do comes as `news`.
+    pub(crate) fn new(
+        driver: Driver,
+        packets: tokio::sync::mpsc::Sender<Packet>,
+        news: UnboundedSender<News>,
+    ) -> Rc<Self> {
         let state = State {
             encoders: Encoders::new(driver, packets),
             input: None,
-            meter: None,
-            meter_config: MeterConfig::default(),
+            setup: None,
+            tiers: None,
+            kept: Kept::default(),
             levels: None,
             levels_at: Instant::ZERO,
             position: Frames(0),
@@ -82,6 +101,10 @@ impl Sound {
             state: RefCell::new(state),
             wanted: Cell::new(Instant::ZERO),
             changed: Notify::new(),
+            rebuilt: Notify::new(),
+            state_folder: RefCell::default(),
+            interfaces: RefCell::default(),
+            news,
             turn: tokio::sync::Mutex::new(()),
         })
     }
@@ -129,10 +152,62 @@ impl Sound {
         outcome.context("the input cannot be used")
     }
 
-    pub(crate) fn meter(&self, config: MeterConfig) {
+    /// What is watched, chosen and done to the levels from now on. `kept`: what outlived a restart; `folder` holds the ready
+    /// forms of emergency files, `saved` is the latest time the box has known.
+    pub(crate) fn tiers(&self, setup: Setup, kept: Option<Kept>, folder: std::path::PathBuf, saved: u64) {
+        self.state_folder.replace((folder, saved));
         let mut state = self.state.borrow_mut();
-        state.meter_config = config;
-        state.renew_meter();
+        state.setup = Some(setup);
+        if let Some(kept) = kept {
+            state.kept = kept;
+        }
+        drop(state);
+        self.renew_tiers();
+    }
+
+    /// The uplinks' interfaces, for streams that are dialled from now on.
+    pub(crate) fn interfaces(&self, interfaces: Vec<String>) {
+        self.interfaces.replace(interfaces);
+    }
+
+    /// Which tier is on air, and how all of them are.
+    pub(crate) fn programme(&self, now: Instant) -> Option<ProgrammeReport> {
+        self.state.borrow().tiers.as_ref().map(|tiers| tiers.report(now))
+    }
+
+    /// Carries out what a person wants on air.
+    pub(crate) fn order(&self, order: &TierOrder) -> Result<String, String> {
+        let mut state = self.state.borrow_mut();
+        let tiers = state.tiers.as_mut().ok_or("there is no input; name one in the settings")?;
+        tiers.order(order)
+    }
+
+    /// What outlives a restart.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        self.state.borrow_mut().tiers.as_mut().map(Tiers::kept)
+    }
+
+    /// Listens to the line or the programme for a while.
+    pub(crate) fn listen(&self, wanted: Wanted, span: Duration) -> Result<oneshot::Receiver<Heard>, String> {
+        let mut state = self.state.borrow_mut();
+        let tiers = state.tiers.as_mut().ok_or("there is no input; name one in the settings")?;
+        tiers.listen(wanted, span).map_err(|error| format!("{error:#}"))
+    }
+
+    /// The trim in force, and what keeps peaks down.
+    pub(crate) fn trim(&self) -> Option<(Gain, Headroom)> {
+        self.state.borrow().tiers.as_ref().map(Tiers::trim)
+    }
+
+    /// How the running input is captured.
+    pub(crate) fn config(&self) -> Option<capture::Config> {
+        self.state.borrow().input.as_ref().map(|input| input.config.clone())
+    }
+
+    /// An input for a network stream.
+    pub(crate) fn stream(&self, address: &settings::StreamAddress) -> capture::Input {
+        let saved = self.state_folder.borrow().1;
+        stream::input(address, self.interfaces.borrow().clone(), Judge::new(saved))
     }
 
     /// Makes the encoders of `wanted` that are not there yet; nothing changes.
@@ -170,6 +245,8 @@ impl Sound {
         let input = state.input.as_mut()?;
         let (rate, channels) = (input.config.rate, input.config.pick.channels().count());
         let mut turned = false;
+        let status = input.capture.status();
+        let now = clock::now();
         loop {
             match input.capture.poll() {
                 Next::Period(period) => {
@@ -180,17 +257,24 @@ impl Sound {
                         state.encoders.encode(&vec![0.0; missing.0 as usize * channels]);
                         state.position += missing;
                     }
-                    let changes =
-                        state.meter.as_mut().map(|meter| meter.feed(period.samples)).unwrap_or_default();
-                    state.encoders.encode(period.samples);
                     state.position += frames;
                     state.heard_at = Some(period.stamp);
                     turned |= std::mem::replace(&mut input.kind, period.kind) != period.kind;
-                    let pausing = state.meter.as_ref().is_some_and(|meter| meter.quiet_for() >= PAUSE);
-                    if std::mem::replace(&mut state.pausing, pausing) != pausing {
-                        state.encoders.pausing(pausing);
+                    match &mut state.tiers {
+                        Some(tiers) => {
+                            let status = &status;
+                            let why = || match status.report(now).state {
+                                InputState::Lost { why, .. } => Some(why),
+                                InputState::Starting | InputState::Capturing => None,
+                            };
+                            state.encoders.encode(tiers.period(now, &period, why));
+                            let pausing = tiers.quiet_for() >= PAUSE;
+                            if std::mem::replace(&mut state.pausing, pausing) != pausing {
+                                state.encoders.pausing(pausing);
+                            }
+                        }
+                        None => state.encoders.encode(period.samples),
                     }
-                    say(&changes, rate);
                 }
                 Next::Nothing => break,
                 Next::Ended(error) => {
@@ -206,7 +290,7 @@ impl Sound {
         }
         if now.since(self.wanted.get()) <= LOOKED_AT && now.since(state.levels_at) >= LEVELS_PACE {
             state.levels_at = now;
-            state.levels = state.meter.as_mut().and_then(Meter::levels);
+            state.levels = state.tiers.as_mut().and_then(Tiers::levels);
         }
         None
     }
@@ -247,9 +331,9 @@ impl Sound {
     fn install(&self, running: Running) {
         let mut state = self.state.borrow_mut();
         let old = state.input.replace(running);
-        state.renew_meter();
         drop(state);
         self.retire(old);
+        self.renew_tiers();
         // What came before the bell was hung is there to be taken; the look arms the bell.
         if let Some((_, why)) = self.take_periods() {
             tracing::error!(alarm = true, "the input ended as soon as it began: {why}");
@@ -261,6 +345,113 @@ impl Sound {
     fn retire(&self, old: Option<Running>) {
         if let Some(Running { capture, .. }) = old {
             tokio::task::spawn_local(aside("close-input", move || drop(capture)));
+        }
+    }
+
+    /// Makes the tiers anew where another setup or another format asks for it. What they knew goes along.
+    fn renew_tiers(&self) {
+        let mut state = self.state.borrow_mut();
+        let State { input, setup, tiers, kept, .. } = &mut *state;
+        let (Some(input), Some(setup)) = (input, setup) else { return };
+        let format = (input.config.rate, input.config.pick.channels());
+        if tiers.as_ref().is_some_and(|tiers| *tiers.setup() == *setup && tiers.format() == format) {
+            return;
+        }
+        let old = tiers.take();
+        if let Some(mut old) = old {
+            *kept = old.kept();
+            tokio::task::spawn_local(aside("close-backups", move || drop(old.into_closing())));
+        }
+        let what = input.capture.status().report(clock::now()).name;
+        match Tiers::new(setup.clone(), &what, format.0, format.1, kept, self.news.clone()) {
+            Ok(new) => *tiers = Some(new),
+            Err(error) => tracing::error!(alarm = true, "only the line-in, unwatched: {error:#}"),
+        }
+        drop(state);
+        self.rebuilt.notify_one();
+    }
+
+    /// Opens further inputs and prepares emergency audio, for ever.
+    pub(crate) async fn stand_by(self: Rc<Self>) {
+        loop {
+            self.open_backups().await;
+            self.prepare_files().await;
+            tokio::select! {
+                () = self.rebuilt.notified() => {}
+                () = tokio::time::sleep(LOOK_ASIDE) => {}
+            }
+        }
+    }
+
+    async fn open_backups(&self) {
+        let (wanted, format, period) = {
+            let mut state = self.state.borrow_mut();
+            let State { input: Some(input), tiers: Some(tiers), .. } = &mut *state else { return };
+            let ended = tiers.ended_backups();
+            let backups = tiers.setup().backups.clone();
+            let wanted: Vec<_> = ended
+                .into_iter()
+                .filter_map(|(place, old)| Some((place, old, backups.get(place)?.clone())))
+                .collect();
+            (wanted, tiers.format(), input.config.period)
+        };
+        for (place, old, backup) in wanted {
+            let input = match &backup.source {
+                settings::BackupSource::Local(input) => input.clone(),
+                settings::BackupSource::Stream(address) => self.stream(address),
+            };
+            let config = capture::Config {
+                input,
+                rate: format.0,
+                pick: backup.pick,
+                period,
+                clock: capture::Clock::Report,
+            };
+            let start = move || {
+                drop(old);
+                capture::start(config)
+            };
+            let opened = aside("open-backup", start).await;
+            let mut state = self.state.borrow_mut();
+            // Others may have come meanwhile: then this one is not theirs.
+            let Some(tiers) =
+                state.tiers.as_mut().filter(|tiers| tiers.setup().backups.get(place) == Some(&backup))
+            else {
+                return;
+            };
+            match opened {
+                Some(Ok(capture)) => {
+                    capture
+                        .warnings()
+                        .iter()
+                        .for_each(|warning| tracing::warn!("{}: {warning}", backup.name));
+                    tiers.backup_opened(place, capture::Follower::new(capture, period));
+                }
+                Some(Err(error)) => tiers.backup_failed(place, chain(&error)),
+                None => tiers.backup_failed(place, "no thread to open it with".to_string()),
+            }
+        }
+    }
+
+    /// Looks whether the emergency files are as they were, and makes ready what is new.
+    async fn prepare_files(&self) {
+        let (files, target, resume, seen) = {
+            let state = self.state.borrow();
+            let Some(tiers) = state.tiers.as_ref().filter(|tiers| !tiers.setup().emergency.files.is_empty())
+            else {
+                return;
+            };
+            let (rate, channels) = tiers.format();
+            let target = emergency::Target { rate, channels };
+            (tiers.setup().emergency.clone(), target, tiers.resume(), tiers.seen_files())
+        };
+        let folder = self.state_folder.borrow().0.join("emergency");
+        let Some(prepared) = tiers::prepare(files.clone(), seen, target, folder, resume).await else {
+            return;
+        };
+        let mut state = self.state.borrow_mut();
+        if let Some(tiers) = state.tiers.as_mut().filter(|tiers| tiers.setup().emergency == files) {
+            tiers.emergency(prepared);
         }
     }
 
@@ -331,21 +522,9 @@ fn missing(heard_at: Option<Instant>, began: Instant, rate: SampleRate) -> Frame
     if gap > LONGEST_SWAP { Frames(0) } else { Frames::in_span(gap, rate) }
 }
 
-impl State {
-    fn renew_meter(&mut self) {
-        let Some(input) = &self.input else { return };
-        let (rate, channels) = (input.config.rate, input.config.pick.channels());
-        match Meter::new(self.meter_config, rate, channels) {
-            Ok(meter) => self.meter = Some(meter),
-            Err(error) => {
-                tracing::error!("no levels: {}", chain(&error));
-                self.meter = None;
-            }
-        }
-    }
-}
-
 const RETRY: Duration = Duration::from_secs(2);
+/// How often inputs that could not be opened are tried again, and emergency files looked at.
+const LOOK_ASIDE: Duration = Duration::from_secs(10);
 const LONGEST_SWAP: Duration = Duration::from_secs(10);
 const LOOKED_AT: Duration = Duration::from_secs(1);
 const LEVELS_PACE: Duration = Duration::from_millis(90);
@@ -371,25 +550,6 @@ fn say_turn(report: &InputReport, kind: PeriodKind) {
 
 /// A pause of the programme in which nobody notices that listeners are moved.
 const PAUSE: Duration = Duration::from_millis(300);
-
-fn say(changes: &[Change], rate: SampleRate) {
-    for change in changes {
-        match change {
-            Change::SilenceBegan { after } => {
-                let seconds = after.duration(rate).as_secs();
-                tracing::error!(
-                    alarm = true,
-                    "silence on the programme for {seconds} s; check the studio's line-out"
-                );
-            }
-            Change::SilenceEnded { lasted } => {
-                tracing::info!("sound again after {} s of silence", lasted.duration(rate).as_secs());
-            }
-            Change::ClippingBegan => tracing::warn!("the programme clips; turn the studio's line-out down"),
-            Change::ClippingEnded => tracing::info!("the programme does not clip any more"),
-        }
-    }
-}
 
 /// An error with all its causes, on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {

@@ -1,6 +1,6 @@
 //! The running box: its settings and the parts they were given to; what changes them goes through here.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,16 +10,18 @@ use delivery::Config;
 use delivery::config::MountConfig;
 use settings::Settings;
 use tokio::sync::mpsc;
-use units::snapshot::{Command, DrillNews, DrillReport, Reply};
+use units::snapshot::{Command, DrillNews, DrillReport, Measure, Reply};
 
 use crate::aside::aside;
 use crate::drill;
 use crate::driver::Driver;
 use crate::incidents::Incidents;
+use crate::kept;
 use crate::log::Log;
 use crate::orders;
 use crate::report::{Fixed, snapshot};
 use crate::sound::Sound;
+use crate::tiers::{self, Heard, News, Setup, Wanted};
 use crate::titles;
 
 /// Everything that runs.
@@ -35,6 +37,8 @@ pub(crate) struct Station {
     seed: u64,
     /// The output that a survey keeps off its mounts.
     off_air: RefCell<Option<String>>,
+    /// All mounts are closed, so that the platform's own fallback plays.
+    dropped: Cell<bool>,
     /// Surveys are made one at a time.
     pub(crate) surveying: tokio::sync::Mutex<()>,
     /// Reloads come one after the other.
@@ -67,6 +71,7 @@ impl Station {
             fixed,
             seed,
             off_air,
+            dropped: Cell::new(false),
             surveying,
             reloading,
         };
@@ -74,9 +79,10 @@ impl Station {
         let keeping = station.incidents.clone().keep(station.driver.clone(), settings.control.state.clone());
         tokio::task::spawn_local(keeping);
         station.driver.configure(station.delivery_config(&settings));
+        station.driver.archive().configure(settings.recording.as_ref());
         let encoders = station.sound.prepare(&settings.encoders)?;
         station.sound.commit(&settings.encoders, encoders);
-        station.sound.meter(settings.levels);
+        station.watch(&settings, Some(kept::load(&settings.control.state)));
         station.retitle(&settings);
         station.sound.input(settings.input).await?;
         Ok(Rc::new(station))
@@ -103,7 +109,7 @@ impl Station {
         match command {
             Command::Status | Command::Watch { .. } => {
                 // The first look in a while wakes the meters; levels follow within their pace.
-                if self.settings.borrow().levels.levels && self.sound.levels().is_none() {
+                if self.settings.borrow().meters && self.sound.levels().is_none() {
                     tokio::time::sleep(METERS_WAKE).await;
                 }
                 let station = self.settings.borrow().station.clone();
@@ -125,14 +131,103 @@ impl Station {
                 Err(error) => Reply::Refused { why: format!("{error:#}") },
             },
             Command::Log { lines } => Reply::Log { lines: self.log.newest(lines as usize) },
+            Command::Tier(order) => match self.sound.order(&order) {
+                Ok(what) => Reply::Done { changes: vec![what] },
+                Err(why) => Reply::Refused { why },
+            },
+            Command::Measure(_) => {
+                Reply::Refused { why: "measurements are answered by the socket".to_string() }
+            }
             Command::Survey(_) => Reply::Refused { why: "surveys are answered by the socket".to_string() },
             Command::Events => match serde_json::to_string(&self.driver.recording()) {
                 Ok(recording) => Reply::Events { recording },
                 Err(error) => Reply::Refused { why: format!("the recording cannot be written: {error}") },
             },
             Command::Incidents => self.incidents.reply(),
+            Command::Recordings => self.driver.archive().list(),
+            Command::Cut { from, to } => self.driver.archive().cut(from, to).await,
+            Command::Mark { text } => self.driver.archive().mark(&text),
             Command::Drill { .. } => Reply::Refused { why: "a drill is not answered at once".to_string() },
         }
+    }
+
+    /// Listens for somebody, for as long as that takes.
+    pub(crate) async fn measure(&self, order: Measure) -> Result<Vec<String>, String> {
+        let gone = |_| "the input changed meanwhile; try again".to_string();
+        let (_, headroom) = self.sound.trim().ok_or("there is no input; name one in the settings")?;
+        match order {
+            Measure::Floor { seconds } => {
+                let heard = self.sound.listen(Wanted::Floor, Duration::from_secs(seconds))?;
+                tiers::propose(&heard.await.map_err(gone)?, None, headroom)
+            }
+            Measure::Trim { seconds, target } => {
+                let heard = self.sound.listen(Wanted::Line, Duration::from_secs(seconds))?;
+                let target = units::Lufs::new(f64::from(target) / 100.0);
+                tiers::propose(&heard.await.map_err(gone)?, target, headroom)
+            }
+            Measure::Match { url, seconds } => {
+                let span = Duration::from_secs(seconds);
+                let address = settings::stream_address(&url)?;
+                let config = self.sound.config().ok_or("there is no input; name one in the settings")?;
+                let config = capture::Config {
+                    input: self.sound.stream(&address),
+                    clock: capture::Clock::Report,
+                    ..config
+                };
+                let ours = self.sound.listen(Wanted::Programme, span)?;
+                let theirs = aside("match-loudness", move || tiers::loudness_of(config, span)).await;
+                let theirs = theirs.ok_or("no thread to listen with")??;
+                let ours = match ours.await.map_err(gone)? {
+                    Heard::Loudness(measured) => measured,
+                    Heard::Floor(_) => None,
+                };
+                let (trim, headroom) = self.sound.trim().ok_or("there is no input any more")?;
+                tiers::propose_match(ours, theirs, trim, headroom)
+            }
+        }
+    }
+
+    /// Does what the tiers ask of the rest of the box.
+    pub(crate) async fn heard(&self, news: News) {
+        match news {
+            News::Title(title) => {
+                let _ = self.titles.send(titles::Order::Instead(title)).await;
+            }
+            News::Dropped(dropped) => {
+                self.dropped.set(dropped);
+                self.driver.configure(self.delivery_config(&self.settings.borrow()));
+            }
+            News::Ordered => self.save_tiers().await,
+        }
+    }
+
+    /// Keeps what outlives a restart, now and then.
+    pub(crate) async fn keep_tiers(self: Rc<Self>) {
+        loop {
+            tokio::time::sleep(KEEP_PACE).await;
+            self.save_tiers().await;
+        }
+    }
+
+    async fn save_tiers(&self) {
+        let Some(kept) = self.sound.kept() else { return };
+        let state = self.settings.borrow().control.state.clone();
+        kept::save(&state, kept).await;
+    }
+
+    fn watch(&self, settings: &Settings, kept: Option<tiers::Kept>) {
+        let setup = Setup {
+            faults: settings.faults,
+            rules: settings.tiers.rules.clone(),
+            levels_out: settings.levels_out,
+            meters: settings.meters,
+            backups: settings.tiers.backups.clone(),
+            emergency: settings.tiers.emergency.clone(),
+        };
+        self.sound.interfaces(settings.uplinks.iter().map(|uplink| uplink.interface.clone()).collect());
+        let state = settings.control.state.clone();
+        let saved = crate::saved_time::load(&state);
+        self.sound.tiers(setup, kept, state, saved);
     }
 
     /// Drills an output, telling `news` what happens.
@@ -156,10 +251,9 @@ impl Station {
             self.sound.input(new.input.clone()).await?;
         }
         self.sound.commit(&new.encoders, encoders);
-        if new.levels != old.levels {
-            self.sound.meter(new.levels);
-        }
+        self.watch(&new, None);
         self.driver.configure(self.delivery_config(&new));
+        self.driver.archive().configure(new.recording.as_ref());
         if new.titles != old.titles {
             self.retitle(&new);
         }
@@ -186,7 +280,8 @@ impl Station {
 
     fn delivery_config(&self, settings: &Settings) -> Config {
         let off_air = self.off_air.borrow();
-        let off = |mount: &MountConfig| off_air.as_ref() == Some(&mount.id.output);
+        // A fallback of ours would only carry the same silence to whoever is moved there.
+        let off = |mount: &MountConfig| self.dropped.get() || off_air.as_ref() == Some(&mount.id.output);
         Config {
             // The number tells this box's sources from another's, also of the same station.
             agent: format!(concat!("Mainstay/", env!("CARGO_PKG_VERSION"), " ({:08x})"), self.seed as u32),
@@ -225,4 +320,5 @@ pub(crate) fn seed() -> anyhow::Result<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
+const KEEP_PACE: Duration = Duration::from_secs(300);
 const METERS_WAKE: Duration = Duration::from_millis(120);

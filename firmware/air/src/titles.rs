@@ -19,6 +19,8 @@ use crate::sound::chain;
 pub(crate) enum Order {
     /// A person set a title.
     Set(String),
+    /// Shown in place of all others until there is none again.
+    Instead(Option<String>),
     /// New settings.
     Settings(Box<TitleSettings>),
 }
@@ -29,10 +31,13 @@ pub(crate) async fn run(driver: Driver, mut orders: mpsc::Receiver<Order>) {
     let mut titles: Option<Titles> = None;
     // Dropping it ends the thread that watches the old file.
     let mut watching = None;
+    let mut instead: Option<String> = None;
     loop {
         let now = clock::now();
         if let Some(title) = titles.as_mut().and_then(|titles| titles.poll(now)) {
-            driver.feed(Input::Title(title));
+            if instead.is_none() {
+                driver.feed(Input::Title(title));
+            }
             continue;
         }
         let due = titles.as_ref().and_then(Titles::next_wakeup);
@@ -43,6 +48,15 @@ pub(crate) async fn run(driver: Driver, mut orders: mpsc::Receiver<Order>) {
                     if let Some(titles) = &mut titles {
                         titles.set(clock::now(), &text);
                     }
+                }
+                Some(Order::Instead(title)) => {
+                    // An empty one shows nothing better than what is there.
+                    let shown = title.filter(|title| !title.is_empty());
+                    let usual = || titles.as_ref().and_then(Titles::on_air).unwrap_or_default().to_string();
+                    if shown != instead {
+                        driver.feed(Input::Title(shown.clone().unwrap_or_else(usual)));
+                    }
+                    instead = shown;
                 }
                 Some(Order::Settings(settings)) => {
                     watching = settings.file.clone().and_then(|file| watch(file, offer.clone()));

@@ -27,6 +27,8 @@ pub(crate) struct Wire {
     /// What the kernel's count of acknowledged bytes was when `sent` was zero.
     base: u64,
     looked_at: Instant,
+    /// The peer reset the connection and had not ended it before.
+    reset: bool,
 }
 
 impl Wire {
@@ -43,10 +45,12 @@ impl Wire {
             acked: 0,
             base,
             looked_at: Instant::ZERO,
+            reset: false,
         }
     }
 
-    /// Sends a request head; what the socket does not take at once follows by [`Wire::flush`].
+    /// Sends what is no body: a request head, the header pages of a stream. What the socket does not take at once follows by
+    /// [`Wire::flush`].
     pub(crate) fn send_head(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.tls {
             Some(tls) => {
@@ -58,7 +62,7 @@ impl Wire {
         self.flush()?;
         if self.tls.is_none() {
             self.marks.clear();
-            self.marks.push_back((self.sent + self.pending.len() as u64, 0));
+            self.marks.push_back((self.sent + self.pending.len() as u64 - self.body, 0));
         }
         Ok(())
     }
@@ -162,6 +166,30 @@ impl Wire {
         !self.pending.is_empty() || socket::unacknowledged(&self.stream) > 0
     }
 
+    /// A write failed. True if that is because the peer ended the connection: then whoever reads learns how.
+    ///
+    /// The kernel tells a reset once only (`ECONNRESET`), to whoever asks first. One that only answers what was written after
+    /// an orderly end is told as `EPIPE`.
+    pub(crate) fn was_ended(&mut self, error: &io::Error) -> bool {
+        self.reset |= error.kind() == io::ErrorKind::ConnectionReset;
+        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    }
+
+    /// Whether the peer reset the connection without having ended it before: Linux does so for a program that closes a
+    /// socket it has not read to the end.
+    pub(crate) fn was_reset(&mut self) -> bool {
+        if socket::was_reset(&self.stream)
+            && let Ok(Some(error)) = self.stream.take_error()
+        {
+            self.was_ended(&error);
+        }
+        self.reset
+    }
+
+    pub(crate) const fn is_secured(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Reads what is there into `buffer`; `None` when nothing is, `Some(0)` at the end.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Failure> {
         let Some(tls) = &mut self.tls else {
@@ -181,8 +209,10 @@ impl Wire {
         };
         // A key update or an alert may want to go out.
         encrypt(tls, &mut self.pending).map_err(|error| io_failure(&error))?;
-        self.flush().map_err(|error| io_failure(&error))?;
-        outcome
+        match self.flush() {
+            Err(error) if !self.was_ended(&error) => Err(io_failure(&error)),
+            Ok(_) | Err(_) => outcome,
+        }
     }
 }
 
@@ -440,6 +470,50 @@ mod tests {
                 assert!(length <= BLOCK && at / BLOCK == (at + length - 1) / BLOCK, "{length} bytes at {at}");
                 at += length;
             }
+        }
+    }
+
+    /// Sends eight bytes to a server that reads so many of them and closes; and, if asked for, some more after that. Whether
+    /// that was a reset, as far as reading and writing tell.
+    fn closed_after(reads: usize, writes_on: bool) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut bytes = [0; 8];
+            while socket.peek(&mut bytes).unwrap() < bytes.len() {}
+            socket.read_exact(&mut bytes[..reads]).unwrap();
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let was_reset = runtime.block_on(async {
+            let mut wire = Wire::new(Rc::new(TcpStream::connect(address).await.unwrap()), None);
+            wire.send_body(b"12345678", &[]).unwrap();
+            wire.stream.readable().await.unwrap();
+            if writes_on {
+                // The first one is answered by a reset in any case; the one that meets it fails.
+                let error = loop {
+                    match wire.send_body(b"9", &[]) {
+                        Ok(_) => tokio::time::sleep(std::time::Duration::from_millis(1)).await,
+                        Err(error) => break error,
+                    }
+                };
+                assert!(wire.was_ended(&error), "{error}");
+            }
+            match wire.receive(&mut [0; 16]) {
+                Ok(Some(0)) => wire.was_reset(),
+                Err(Failure::Reset) => true,
+                other => panic!("neither an end nor a reset: {other:?}"),
+            }
+        });
+        server.join().unwrap();
+        was_reset
+    }
+
+    #[test]
+    fn a_server_that_had_not_read_everything_is_told_from_one_that_had() {
+        for writes_on in [false, true] {
+            assert!(closed_after(4, writes_on), "it left four bytes unread; writing on: {writes_on}");
+            assert!(!closed_after(8, writes_on), "it had read everything; writing on: {writes_on}");
         }
     }
 

@@ -9,10 +9,12 @@ mod grid;
 mod incidents;
 mod line;
 mod meters;
+mod recordings;
 mod socket;
 mod survey;
 mod table;
 mod terminal;
+mod tiers;
 mod uplinks;
 mod words;
 
@@ -21,7 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use units::snapshot::{Command, PROTOCOL, Reply, SOCKET, Snapshot, Wanted};
+use units::snapshot::{Command, Measure, PROTOCOL, Reply, SOCKET, Snapshot, TierOrder, Wanted};
 
 use line::{Line, clean, clean_json};
 use socket::Socket;
@@ -76,6 +78,20 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Lists the log recordings and what is missing in them, the newest last.
+    Recordings {
+        /// As JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copies what was sent from one time to another out of the recordings into one file that plays.
+    Cut(recordings::Cut),
+    /// Keeps 15 s before and after this moment apart from the other recordings.
+    Mark {
+        /// What for; becomes part of the file's name.
+        #[arg(default_value = "")]
+        text: String,
+    },
     /// Cuts an output's primary on purpose, as a dying path would, listens, and says what a listener heard. Ctrl-C ends the cut.
     Drill {
         /// The output.
@@ -89,6 +105,34 @@ enum Verb {
         /// As one JSON object a line, for programs.
         #[arg(long)]
         json: bool,
+    },
+    /// Puts the emergency audio on air, or the tier that is named, for a while.
+    Play {
+        /// A tier's name, as `mainstay status` shows it.
+        tier: Option<String>,
+        #[command(flatten)]
+        span: tiers::Span,
+    },
+    /// Keeps the line-in on air for a while, whatever is wrong with it.
+    Stay(tiers::Span),
+    /// Lets the box choose the tier again.
+    Auto,
+    /// Listens to the line with nothing playing, and says which silence threshold fits it.
+    Learn(tiers::Listening),
+    /// Listens to the programme, and says which trim brings it to a loudness.
+    Calibrate {
+        #[command(flatten)]
+        listening: tiers::Listening,
+        /// The loudness wanted, in LUFS.
+        #[arg(long, default_value_t = -16.0, allow_negative_numbers = true, value_name = "LUFS")]
+        target: f32,
+    },
+    /// Listens to another encoder's stream beside the programme, and says which trim makes them equally loud.
+    MatchLoudness {
+        /// Where the other is heard, such as http://stream.example.org:8000/other.
+        url: String,
+        #[command(flatten)]
+        listening: tiers::Listening,
     },
     /// Finds out what a streaming server is and lets a source do, and prints the settings for it.
     Survey(survey::Wishes),
@@ -186,9 +230,29 @@ fn run(arguments: &Arguments) -> Result<(), Ending> {
             Ok(terminal::write(&cleaned(&lines))?)
         }
         Verb::Incidents { json } => incidents(ask(Command::Incidents)?.reply()?, *json),
+        Verb::Recordings { json } => recordings::recordings(ask(Command::Recordings)?.reply()?, *json),
+        Verb::Cut(cut) => recordings::cut(&arguments.socket, cut),
+        Verb::Mark { text } => done(ask(Command::Mark { text: text.clone() })?.reply()?),
         Verb::Drill { output, seconds, force, json } => {
             let command = Command::Drill { output: output.clone(), seconds: *seconds, force: *force };
             drill::drill(&arguments.socket, command, *json)
+        }
+        Verb::Play { tier, span } => {
+            let order = TierOrder::Play { tier: tier.clone(), seconds: span.seconds() };
+            done(ask(Command::Tier(order))?.reply()?)
+        }
+        Verb::Stay(span) => done(ask(Command::Tier(TierOrder::Stay { seconds: span.seconds() }))?.reply()?),
+        Verb::Auto => done(ask(Command::Tier(TierOrder::Auto))?.reply()?),
+        Verb::Learn(listening) => {
+            tiers::measure(&arguments.socket, Measure::Floor { seconds: listening.seconds })
+        }
+        Verb::Calibrate { listening, target } => {
+            let target = (target * 100.0).round() as i32;
+            tiers::measure(&arguments.socket, Measure::Trim { seconds: listening.seconds, target })
+        }
+        Verb::MatchLoudness { url, listening } => {
+            let order = Measure::Match { url: url.clone(), seconds: listening.seconds };
+            tiers::measure(&arguments.socket, order)
         }
         Verb::Survey(wishes) => survey::run(&arguments.socket, wishes),
         Verb::Events => {
@@ -266,6 +330,8 @@ fn unexpected(reply: Reply) -> Ending {
         | Reply::Log { .. }
         | Reply::Events { .. }
         | Reply::Incidents { .. }
+        | Reply::Recordings { .. }
+        | Reply::Cut(_)
         | Reply::Drill(_)
         | Reply::Surveying { .. }
         | Reply::Surveyed(_) => Ending::Refused(

@@ -70,6 +70,8 @@ pub(crate) fn run(path: &Path, wishes: &Wishes) -> Result<(), Ending> {
             | Reply::Log { .. }
             | Reply::Events { .. }
             | Reply::Incidents { .. }
+            | Reply::Recordings { .. }
+            | Reply::Cut(_)
             | Reply::Drill(_)
             | Reply::Refused { .. }) => return Err(unexpected(other)),
         }

@@ -7,6 +7,8 @@ use units::snapshot::{InputState, Levels, MountReport, MountState, OutputReport,
 use crate::grid::{Column, Grid, remedy};
 use crate::incidents::hand_over;
 use crate::line::{Line, Paint, clean};
+use crate::recordings::recording;
+use crate::tiers;
 use crate::uplinks::uplinks;
 use crate::words;
 
@@ -22,6 +24,8 @@ pub(crate) fn status(snapshot: &Snapshot, width: usize) -> Vec<Line> {
     if let Some(levels) = &snapshot.levels {
         lines.push(programme(levels));
     }
+    lines.extend(tiers::tiers(snapshot, width));
+    lines.extend(recording(snapshot, width));
     lines.push(Line::default());
     lines.extend(uplinks(snapshot, width));
     if snapshot.outputs.is_empty() {
@@ -83,6 +87,15 @@ fn input(snapshot: &Snapshot, width: usize) -> Vec<Line> {
     match &input.state {
         InputState::Lost { since: _, why } => lines.extend(remedy(why, width)),
         InputState::Starting | InputState::Capturing => {}
+    }
+    if let Some(drift) = input.drift {
+        let said = format!(
+            "its clock is {:+.1} ppm beside the system's, to {:.1} ppm, over {}",
+            drift.ppm,
+            drift.uncertainty_ppm,
+            words::span(drift.over)
+        );
+        lines.push(caption("").and(Paint::Plain, &said));
     }
     if !input.real_time.is_empty() {
         lines.push(caption("").and(Paint::Plain, &input.real_time));

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use units::snapshot::{
-    Cost, DrillReport, HandOverReport, Heard, Incident, IncidentRecord, InputReport, InputState, Levels,
-    MountReport, MountState, OutputReport, Role, UplinkReport, UplinkState,
+    Cost, DrillReport, FaultReport, HandOverReport, Heard, Incident, IncidentRecord, InputReport, InputState,
+    Levels, MountReport, MountState, OrderReport, OutputReport, ProgrammeReport, Role, TierCondition,
+    TierReport, UplinkReport, UplinkState,
 };
 use units::{BitRate, Channels, Codec, Dbfs, Frames, Instant, Lufs, Rendition, SampleRate, WallTime};
 
@@ -78,7 +79,9 @@ fn fixture() -> Snapshot {
             gap_frames: Frames(2_304),
             xruns: 1,
             real_time: String::new(),
+            drift: None,
         },
+        programme: None,
         levels: Some(levels()),
         renditions: Vec::new(),
         uplinks: Vec::new(),
@@ -88,6 +91,7 @@ fn fixture() -> Snapshot {
             hand_over: None,
         }],
         title: Some("Bach".into()),
+        recording: None,
         cost: Cost { cpu_ms: 79_830, resident_kib: 10_240 },
     }
 }
@@ -249,6 +253,55 @@ fn a_drill_ends_in_a_verdict() {
         assert!(lines.contains(&"A listener noticed it.".to_owned()), "{lines:?}");
         assert!(lines.iter().all(|line| line.chars().count() <= 60), "{lines:?}");
     }
+}
+
+#[test]
+fn the_tier_on_air_is_told_with_what_is_wrong() {
+    let tier = |name: &str, condition, faults: Vec<FaultReport>| TierReport {
+        name: name.into(),
+        what: "x".into(),
+        condition,
+        since: Instant::from_millis(7_951_000),
+        why: (condition != TierCondition::Good && faults.is_empty())
+            .then(|| "no card: plug it in".to_string()),
+        faults,
+    };
+    let silence = FaultReport {
+        fault: "silence".into(),
+        remedy: "check what feeds it".into(),
+        acts: true,
+        for_ms: 52_000,
+    };
+    let programme = ProgrammeReport {
+        on_air: "emergency".into(),
+        since: Instant::from_millis(7_963_000),
+        why: "silence on line-in".into(),
+        tiers: vec![
+            tier("line-in", TierCondition::Bad, vec![silence]),
+            tier("studio-b", TierCondition::Bad, Vec::new()),
+            tier("emergency", TierCondition::Good, Vec::new()),
+            tier("floor", TierCondition::Good, Vec::new()),
+        ],
+        order: None,
+        primary_dropped: false,
+    };
+    let snapshot = Snapshot { programme: Some(programme.clone()), ..fixture() };
+    let wanted = [
+        "on air     emergency  for 20 s: silence on line-in; behind it line-in (bad), studio-b (bad), floor",
+        "  ! line-in: silence for 52 s; check what feeds it",
+        "  ! studio-b for 32 s: no card: plug it in",
+    ];
+    assert_eq!(shown(&tiers::tiers(&snapshot, usize::MAX), usize::MAX).join("\n"), wanted.join("\n"));
+    let order = OrderReport {
+        tier: "emergency".into(),
+        until: Instant::from_millis(8_043_000),
+        until_wall: WallTime::Unknown,
+    };
+    let ordered = ProgrammeReport { order: Some(order), primary_dropped: true, ..programme };
+    let lines =
+        shown(&tiers::tiers(&Snapshot { programme: Some(ordered), ..snapshot }, usize::MAX), usize::MAX);
+    assert!(lines[1].contains("ordered: emergency for another 1 min 0 s"), "{lines:?}");
+    assert!(lines[2].contains("the mounts are closed"), "{lines:?}");
 }
 
 #[test]

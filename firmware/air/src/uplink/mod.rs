@@ -2,6 +2,7 @@
 //! through its own interface. It decides nothing; `delivery::uplink` does.
 
 mod bind;
+mod bus;
 mod check;
 mod frame;
 mod netlink;
@@ -43,6 +44,7 @@ struct Shared {
     events: mpsc::Sender<Input>,
     checks: RefCell<HashMap<CheckId, AbortHandle>>,
     watched: Cell<bool>,
+    bus: bus::Bus,
 }
 
 impl Uplinks {
@@ -55,6 +57,7 @@ impl Uplinks {
             events,
             checks: RefCell::default(),
             watched: Cell::new(false),
+            bus: bus::Bus::system(),
         };
         (Self(Rc::new(shared)), inbox)
     }
@@ -104,7 +107,7 @@ impl Uplinks {
     pub(crate) async fn resolve(&self, uplink: Option<UplinkId>, host: &str) -> Result<Vec<IpAddr>, Failure> {
         let Some(uplink) = uplink else { return resolve::unbound(host).await };
         let Some((link, config)) = self.link(uplink) else { return Err(Failure::Unreachable) };
-        resolve::through(&link, &config.dns, host).await
+        resolve::through(&link, &config.dns, &self.0.bus, host).await
     }
 
     /// Does what the core asked for.

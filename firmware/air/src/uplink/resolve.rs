@@ -13,17 +13,23 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, UdpSocket};
 
 use super::bind;
+use super::bus::Bus;
 use super::netlink::Link;
 use crate::aside::aside;
 
 /// Looks `host` up through an interface. `servers` are those of the settings. An empty answer means that the name exists and
 /// has no address.
-pub(super) async fn through(link: &Link, servers: &[IpAddr], host: &str) -> Result<Vec<IpAddr>, Failure> {
+pub(super) async fn through(
+    link: &Link,
+    servers: &[IpAddr],
+    bus: &Bus,
+    host: &str,
+) -> Result<Vec<IpAddr>, Failure> {
     if let Some(known) = without_asking(host) {
         return Ok(known);
     }
     let servers = match servers {
-        [] => found(link.interface.index),
+        [] => found(link, bus).await,
         set => set.iter().map(|server| at(*server, link.interface.index)).collect(),
     };
     if servers.is_empty() {
@@ -86,7 +92,8 @@ fn hosts(text: &str, host: &str) -> Vec<IpAddr> {
 }
 
 /// The name servers that whoever manages the network has for an interface, nearest knowledge first.
-fn found(index: u32) -> Vec<SocketAddr> {
+async fn found(link: &Link, bus: &Bus) -> Vec<SocketAddr> {
+    let index = link.interface.index;
     // What NetworkManager, ModemManager or a person gave systemd-resolved for the link, then what systemd-networkd knows.
     for (file, key) in [
         (format!("/run/systemd/resolve/netif/{index}"), "SERVERS="),
@@ -97,7 +104,14 @@ fn found(index: u32) -> Vec<SocketAddr> {
             return servers;
         }
     }
-    // Without either: the servers of all links, as NetworkManager, resolved or DHCP wrote them.
+    // NetworkManager without resolved has them for itself. A stub on this machine cannot be reached through an interface.
+    let known = bus.name_servers(&link.interface.name).await;
+    let known = known.into_iter().filter(|server| !server.is_loopback()).take(MOST_SERVERS);
+    let known: Vec<SocketAddr> = known.map(|server| at(server, index)).collect();
+    if !known.is_empty() {
+        return known;
+    }
+    // Without any: the servers of all links, as NetworkManager, resolved or DHCP wrote them.
     for file in
         ["/run/NetworkManager/no-stub-resolv.conf", "/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"]
     {
