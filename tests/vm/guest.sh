@@ -2,7 +2,7 @@
 # guest.sh FOLDER: the test, inside the VM, on the host's files. Captures from each card with the program that FOLDER/listen
 # names, takes the card away meanwhile, and gives it back. Judges nothing: it leaves in FOLDER, for each card, what the
 # program said (CARD.jsonl, CARD.log), when the card went and came in seconds since boot (CARD.events), and its end.
-# Every wait is bounded.
+# Then has clock.py step the clock under a box on air. Every wait is bounded.
 set -u
 
 share=$1
@@ -82,3 +82,8 @@ await 15 card_is LineIn || echo "vm: the USB card did not show up"
 # By its place this time: the virtual controller is the only one, so its first port is bus 1, port 1.
 replug LineIn --usb 1-1
 exec 3>&-
+
+# The time of day jumps under a box that is on air.
+echo "vm: clock: a box on air, on kernel $(uname -r)"
+timeout -k 2 900 /usr/bin/python3 -B "$here/clock.py" "$share" >"$share/clock.out" 2>&1 || echo "vm: clock: did not end well"
+grep '^vm: ' "$share/clock.out"

@@ -105,3 +105,40 @@ def joined(tone):
         else:
             whole.append(dict(stretch))
     return whole, stale
+
+
+def judge_clock(folder):
+    """What became of a box on air whose time of day jumped, as checks."""
+    try:
+        told = json.loads((folder / "clock.json").read_text())
+        log = (folder / "clock.log").read_text()
+        checks = [(f"clock: {what}", good, seen) for what, good, seen in clock_checks(told, log)]
+        return checks
+    except (OSError, ValueError, KeyError, IndexError) as why:
+        return [("clock: the box reported", False, f"{why!r}; what it said is in {folder}/clock.log and clock.out")]
+
+
+def clock_checks(told, log):
+    seen = told["seen"]
+    first = seen[0]
+    yield "a mount is verified and one held", first["states"] == ["verified", "held"], str(first["states"])
+    yield "the box runs on", told["alive"], "alive" if told["alive"] else "ended"
+    for before, after in zip(seen, seen[1:]):
+        what = after["after"]
+        same = after["states"] == first["states"] and counts(after) == counts(first)
+        yield f"{what}: mounts and hand-over as before", same, f"{after['states']}, {counts(after)}"
+        more = after["bytes"] - before["bytes"]
+        yield f"{what}: the listener hears on", more > 0 and not after["ended"], f"{more} bytes more"
+    lines = log.splitlines()
+    moved = [line for line in lines if "listeners moved" in line]
+    yield "nobody is moved", not moved, f"{len(lines)} lines of log" + (f": {moved[0]}" if moved else "")
+    walls = [entry["wall"] for entry in seen]
+    yield "the time of day is called unknown in 1970 only", walls[3] != walls[4], str(walls)
+
+
+def counts(entry):
+    """Connections taken, attempts that failed, and hand-overs."""
+    mounts = [mount for output in entry["outputs"] for mount in output["mounts"]]
+    incidents = sum(len(output["hand_over"]["incidents"]) for output in entry["outputs"])
+    phases = [output["hand_over"]["phase"] for output in entry["outputs"]]
+    return [mount["accepted"] for mount in mounts], [mount["failures"] for mount in mounts], incidents, phases

@@ -136,6 +136,8 @@ impl Daemon {
             | Reply::Log { .. }
             | Reply::Events { .. }
             | Reply::Incidents { .. }
+            | Reply::Recordings { .. }
+            | Reply::Cut(_)
             | Reply::Drill(_)
             | Reply::Surveying { .. }
             | Reply::Surveyed(_)

@@ -20,8 +20,9 @@ use crate::wait;
 const ANSWER: Duration = Duration::from_secs(15);
 /// How soon a new listener and an end are noticed.
 const LOOK_MS: u16 = 20;
-/// What a slow listener's kernel may hold: the server's queue is to hold the rest.
-const SLOW_RECEIVE_BUFFER: usize = 8_192;
+/// What a slow listener's kernel may hold: the server's queue is to hold the rest. With half as much the window closes between
+/// two reads, and he gets little more than half of what he may read.
+const SLOW_RECEIVE_BUFFER: usize = 32_768;
 /// It reads no less than this at once.
 const LEAST: usize = 1_024;
 

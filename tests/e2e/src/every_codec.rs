@@ -99,6 +99,7 @@ fn judge(listener: &Listener, rendition: &Rendition, seconds: u32) -> Result<Str
             ensure!(frames - made <= first, "faad made {made} frames of {frames}");
             "faad"
         }
+        Codec::Vorbis | Codec::Opus => bail!("{rendition}: pages are not packets"),
     };
     Ok(format!("{rendition}: {} packets, {frames} frames, clean for ffmpeg and {others}", proof.packets))
 }

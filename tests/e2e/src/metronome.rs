@@ -80,6 +80,14 @@ pub fn write_raw(path: &Path) -> Result<()> {
 /// # Errors
 /// The file cannot be written.
 pub fn write_wav(path: &Path, interleaved: &[i16]) -> Result<()> {
+    write_wav_at(RATE, path, interleaved)
+}
+
+/// Writes interleaved stereo samples at so many frames per second as a WAV file.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_wav_at(rate: u32, path: &Path, interleaved: &[i16]) -> Result<()> {
     let bytes = u32::try_from(interleaved.len() * 2).context("a WAV file holds 4 GiB at the most")?;
     let mut file = Vec::with_capacity(interleaved.len() * 2 + 44);
     file.extend_from_slice(b"RIFF");
@@ -88,8 +96,8 @@ pub fn write_wav(path: &Path, interleaved: &[i16]) -> Result<()> {
     file.extend_from_slice(&16_u32.to_le_bytes());
     // PCM, two channels, bytes per second, bytes per frame, bits per sample.
     file.extend_from_slice(&[1, 0, 2, 0]);
-    file.extend_from_slice(&RATE.to_le_bytes());
-    file.extend_from_slice(&(RATE * 4).to_le_bytes());
+    file.extend_from_slice(&rate.to_le_bytes());
+    file.extend_from_slice(&(rate * 4).to_le_bytes());
     file.extend_from_slice(&[4, 0, 16, 0]);
     file.extend_from_slice(b"data");
     file.extend_from_slice(&bytes.to_le_bytes());

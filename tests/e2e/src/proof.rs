@@ -37,6 +37,7 @@ pub fn contiguous(listener: &Listener, rendition: &Rendition) -> Result<Proof> {
     let file = folder.path().join(match rendition.codec {
         Codec::Mp3 => "captured.mp3",
         Codec::AacLc | Codec::HeAac | Codec::HeAacV2 => "captured.aac",
+        Codec::Vorbis | Codec::Opus => "captured.ogg",
     });
     std::fs::write(&file, whole.bytes)?;
     let decoded = decode::ffmpeg_file(&file, rendition.codec)?;

@@ -39,6 +39,8 @@ pub struct Mount {
     pub codec: Codec,
     /// In kbit/s.
     pub kbit: u32,
+    /// The programme's rate: the same for all mounts of a box.
+    pub rate: SampleRate,
     /// The password, for the secrets file.
     pub password: String,
     /// More lines for its table: `tls = { ca = "..." }`.
@@ -54,12 +56,13 @@ impl Mount {
             server: "icecast",
             codec,
             kbit,
+            rate: SampleRate::Hz48000,
             password: SOURCE_PASSWORD.to_owned(),
             more: String::new(),
         }
     }
 
-    /// What it carries, with the stereo programme at 48 kHz that [`Settings`] asks for.
+    /// What it carries, with the stereo programme that [`Settings`] asks for.
     ///
     /// # Panics
     /// The mount's bitrate is zero.
@@ -67,7 +70,7 @@ impl Mount {
     pub fn rendition(&self) -> Rendition {
         Rendition {
             codec: self.codec,
-            rate: SampleRate::Hz48000,
+            rate: self.rate,
             channels: Channels::Stereo,
             bitrate: BitRate::from_kbit(self.kbit).expect("a mount carries something"),
         }
@@ -85,6 +88,13 @@ impl Mount {
     pub fn with(mut self, line: &str) -> Self {
         self.more.push_str(line);
         self.more.push('\n');
+        self
+    }
+
+    /// Of a programme at another rate.
+    #[must_use]
+    pub fn rate(mut self, rate: SampleRate) -> Self {
+        self.rate = rate;
         self
     }
 
@@ -142,7 +152,7 @@ impl Output {
     }
 }
 
-/// The whole settings: stereo at 48 kHz, with meters.
+/// The whole settings: stereo at the rate of the first mount (48 kHz unless it says otherwise), with meters.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// What comes in.
@@ -179,7 +189,12 @@ impl Settings {
                 line(&mut text, "level", "-20 dBFS");
             }
         }
-        line(&mut text, "rate", "48 kHz");
+        let mount = self.outputs.first().and_then(|output| output.mounts.first());
+        let rate = match mount.map_or(SampleRate::Hz48000, |(_, mount)| mount.rate) {
+            SampleRate::Hz44100 => "44.1 kHz",
+            SampleRate::Hz48000 => "48 kHz",
+        };
+        line(&mut text, "rate", rate);
         line(&mut text, "channels", "stereo");
         text.push_str("\n[control]\n");
         line(&mut text, "socket", &folder.join("air.sock").display().to_string());

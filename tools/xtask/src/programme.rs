@@ -32,18 +32,20 @@ const ANNOUNCEMENTS: [(usize, &str); 3] = [
 pub(crate) fn speech(folder: &Path) -> Result<Vec<(usize, Vec<f32>)>> {
     ANNOUNCEMENTS
         .iter()
-        .map(|(bar, words)| {
-            let file = folder.join(format!("speech-{bar}.wav"));
-            let status = Command::new("espeak-ng")
-                .args(["-v", "en-gb", "-s", "150", "-w"])
-                .arg(&file)
-                .arg(words)
-                .status()
-                .context("running espeak-ng")?;
-            ensure!(status.success(), "espeak-ng ended with {status}");
-            Ok((*bar, at_48k(&std::fs::read(&file)?)?))
-        })
+        .map(|(bar, words)| Ok((*bar, speak(words, &folder.join(format!("speech-{bar}.wav")))?)))
         .collect()
+}
+
+/// Words as samples of one channel at 48 kHz, by way of a file.
+pub(crate) fn speak(words: &str, file: &Path) -> Result<Vec<f32>> {
+    let status = Command::new("espeak-ng")
+        .args(["-v", "en-gb", "-s", "150", "-w"])
+        .arg(file)
+        .arg(words)
+        .status()
+        .context("running espeak-ng")?;
+    ensure!(status.success(), "espeak-ng ended with {status}");
+    at_48k(&std::fs::read(file)?)
 }
 
 /// A mono 16-bit WAV file as samples at 48 kHz.

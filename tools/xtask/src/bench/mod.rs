@@ -13,6 +13,7 @@ mod latency;
 mod listener;
 mod outages;
 mod pauses;
+mod programme;
 mod table;
 mod turn;
 
@@ -29,7 +30,7 @@ use self::latency::Programme;
 use self::table::Results;
 use self::turn::Watch;
 use crate::interrupt::Interrupt;
-use crate::{packages, programme};
+use crate::packages;
 
 pub(crate) use self::floor::{Arguments as FloorArguments, run as run_floor};
 
@@ -69,6 +70,9 @@ enum Other {
     HandOver(hand_over::Arguments),
     /// Seconds lost when servers of several kinds are killed or cut off, and when the only uplink fails
     Outages(outages::Arguments),
+    /// Faults found and not found on labelled clips, meters against the EBU's signals, the limiter's true peaks, and what all
+    /// of it costs
+    Programme(programme::Arguments),
 }
 
 /// Parts of the bench.
@@ -88,6 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.other {
         Some(Other::HandOver(arguments)) => return hand_over::run(arguments),
         Some(Other::Outages(arguments)) => return outages::run(arguments),
+        Some(Other::Programme(arguments)) => return programme::run(arguments),
         None => {}
     }
     ensure!(arguments.rounds > 0, "--rounds 0 measures nothing; use 1 or more");
@@ -160,7 +165,7 @@ fn build() -> Result<()> {
 /// Server, card and programme.
 fn stage() -> Result<(Stage, Programme)> {
     let folder = tempfile::Builder::new().prefix("mainstay-bench-").tempdir()?;
-    let (programme, sound) = Programme::over(programme::render(&[]));
+    let (programme, sound) = Programme::over(crate::programme::render(&[]));
     let path = folder.path().join("programme.s16");
     let bytes: Vec<u8> = sound.into_iter().flat_map(i16::to_le_bytes).collect();
     std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;

@@ -2,9 +2,10 @@
 
 use clap::ValueEnum;
 use e2e::icecast::Version;
-use units::Codec;
+use units::{Codec, SampleRate};
 
 use super::lane::Fault;
+use super::run::Hand;
 
 /// One cell of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,6 +14,7 @@ pub(super) struct Cell {
     pub(super) pair: Pair,
     pub(super) transport: Transport,
     pub(super) event: Event,
+    pub(super) hand: Hand,
 }
 
 /// Which Icecast.
@@ -33,6 +35,9 @@ pub(super) enum Pair {
     Same,
     /// MP3 320 and 192 kbit/s
     Mp3,
+    /// MP3 320 and 192 kbit/s at 44.1 kHz, whose packets differ in length
+    #[value(name = "mp3-44")]
+    Mp3At44,
     /// AAC-LC 128 and 64 kbit/s
     Aac,
     /// HE-AAC 64 and 48 kbit/s
@@ -76,18 +81,27 @@ pub(super) enum Strike {
 }
 
 impl Cell {
-    /// All cells, in the table's order.
-    pub(super) fn all() -> Vec<Self> {
+    /// All cells, in the table's order: with eviction, and without it for what it makes a difference to. Given another
+    /// `hand`, all of them with that one.
+    pub(super) fn all(hand: Option<Hand>) -> Vec<Self> {
         let mut cells = Vec::new();
         for &server in Server::value_variants() {
             for &pair in Pair::value_variants() {
                 for &transport in Transport::value_variants() {
-                    cells.extend(Event::value_variants().iter().map(|&event| Self {
-                        server,
-                        pair,
-                        transport,
-                        event,
-                    }));
+                    for &event in Event::value_variants() {
+                        let cell =
+                            Self { server, pair, transport, event, hand: hand.unwrap_or(Hand::EVICTS) };
+                        // What is special about 44.1 kHz are the packets, not how they travel.
+                        if pair == Pair::Mp3At44 && transport == Transport::Tls {
+                            continue;
+                        }
+                        cells.push(cell);
+                        let is_usual = matches!(pair, Pair::Same | Pair::Mp3 | Pair::Aac);
+                        let silent = transport == Transport::Plain && event == Event::Silent;
+                        if hand.is_none() && silent && is_usual {
+                            cells.push(Self { hand: Hand::WAITS, ..cell });
+                        }
+                    }
                 }
             }
         }
@@ -96,7 +110,13 @@ impl Cell {
 
     /// The table's first column; also what the JSON calls it.
     pub(super) fn name(self) -> String {
-        format!("{} {} {} {}", word(self.server), word(self.pair), word(self.transport), word(self.event))
+        let hand = match self.hand {
+            Hand::Proven { evict: true } => "",
+            Hand::Proven { evict: false } => " waits",
+            Hand::PlainReconnect => " reconnects",
+        };
+        let (server, pair) = (word(self.server), word(self.pair));
+        format!("{server} {pair} {} {}{hand}", word(self.transport), word(self.event))
     }
 }
 
@@ -117,18 +137,31 @@ impl Server {
 impl Pair {
     pub(super) const fn codec(self) -> Codec {
         match self {
-            Self::Same | Self::Mp3 => Codec::Mp3,
+            Self::Same | Self::Mp3 | Self::Mp3At44 => Codec::Mp3,
             Self::Aac => Codec::AacLc,
             Self::He => Codec::HeAac,
             Self::Hev2 => Codec::HeAacV2,
         }
     }
 
+    /// Rate of the programme.
+    pub(super) const fn rate(self) -> SampleRate {
+        match self {
+            Self::Mp3At44 => SampleRate::Hz44100,
+            Self::Same | Self::Mp3 | Self::Aac | Self::He | Self::Hev2 => SampleRate::Hz48000,
+        }
+    }
+
+    /// How long a packet sounds, in milliseconds.
+    pub(super) fn packet_ms(self) -> f64 {
+        f64::from(self.codec().frames_per_packet()) * 1e3 / f64::from(self.rate().hz())
+    }
+
     /// Bitrates of primary and fallback in kbit/s.
     pub(super) const fn kbit(self) -> (u32, u32) {
         match self {
             Self::Same => (320, 320),
-            Self::Mp3 => (320, 192),
+            Self::Mp3 | Self::Mp3At44 => (320, 192),
             Self::Aac => (128, 64),
             Self::He => (64, 48),
             Self::Hev2 => (48, 32),
@@ -138,7 +171,7 @@ impl Pair {
     /// The longest pause that a silent cut may cost with eviction, in milliseconds.
     pub(super) const fn pause_ms(self) -> u64 {
         match self {
-            Self::Same | Self::Mp3 => 1_500,
+            Self::Same | Self::Mp3 | Self::Mp3At44 => 1_500,
             Self::Aac | Self::He | Self::Hev2 => 2_000,
         }
     }

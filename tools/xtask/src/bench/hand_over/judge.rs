@@ -85,7 +85,7 @@ pub(super) fn judge(
     end: Instant,
 ) -> Result<Verdict> {
     let found = score(&heard.bytes, known);
-    let packet_ms = f64::from(cell.pair.codec().frames_per_packet()) / 48.0;
+    let packet_ms = cell.pair.packet_ms();
     let mut parts = Vec::new();
     for (index, &(phase, from)) in marks.iter().enumerate() {
         let to = marks.get(index + 1).map_or(end, |&(_, next)| next);
@@ -141,8 +141,8 @@ fn arrivals(heard: &Heard, found: &Score) -> Vec<Instant> {
     found.places.iter().filter_map(|&(end, _)| heard.arrival_of(end)).collect()
 }
 
-/// Plays packets as they arrive.
-fn play(arrivals: &[Instant], packet_ms: f64, before: Instant, after: Instant) -> Player {
+/// Plays packets as they arrive: `before` is the first event, `after` the end.
+pub(super) fn play(arrivals: &[Instant], packet_ms: f64, before: Instant, after: Instant) -> Player {
     let ms = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1e3;
     let window = Duration::from_secs(2);
     let (mut held, mut stalled) = (0.0_f64, 0.0_f64);
@@ -190,6 +190,7 @@ fn complaints(bytes: &[u8], found: &Score, codec: Codec) -> Result<Vec<String>> 
     let format = match codec {
         Codec::Mp3 => "mp3",
         Codec::AacLc | Codec::HeAac | Codec::HeAacV2 => "aac",
+        Codec::Vorbis | Codec::Opus => "ogg",
     };
     Ok(ffmpeg(sound, format, &["-f", "null", "-"])?.1)
 }

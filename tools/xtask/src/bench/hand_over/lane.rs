@@ -126,36 +126,34 @@ impl Lane {
     /// The kernel does not take it, or there is no connection to reset.
     pub(super) fn strike(&self, fault: Fault, uplink: Uplink) -> Result<()> {
         let n = uplink.number();
-        let from_box = format!("iifname b{n} drop");
-        let to_box = format!("oifname b{n} drop");
         let rules = match fault {
             Fault::CarrierOff => {
                 self.heal()?;
                 return self.provider.batch(&format!("link set b{n} down\n"));
             }
-            Fault::SilentCut => vec![from_box, to_box],
-            Fault::NothingBack => vec![to_box],
-            Fault::NothingOut => vec![from_box],
+            Fault::SilentCut => [dumb(uplink), deaf(uplink)].concat(),
+            Fault::NothingBack => deaf(uplink),
+            Fault::NothingOut => dumb(uplink),
             Fault::Reset => {
                 let ports = self.connections(uplink)?;
-                vec![
-                    format!("iifname b{n} tcp sport {{ {ports} }} reject with tcp reset"),
-                    format!("oifname b{n} tcp dport {{ {ports} }} drop"),
-                ]
+                // The provider's own address is as deaf and dumb as what lies behind it; a middlebox has none.
+                format!(
+                    "add rule inet faults forward iifname b{n} tcp sport {{ {ports} }} reject with tcp reset\n\
+                     add rule inet faults forward oifname b{n} tcp dport {{ {ports} }} drop\n"
+                )
             }
         };
+        self.provider.nft(&format!("{CLEAR}{rules}"))
+    }
+
+    /// Both uplinks drop everything at the same instant; their carriers stay.
+    ///
+    /// # Errors
+    /// The kernel does not take it.
+    pub(super) fn black_out(&self) -> Result<()> {
+        let rules = Uplink::BOTH.map(|uplink| [dumb(uplink), deaf(uplink)].concat()).concat();
         // In one transaction, so that nothing slips through between two rules.
-        let mut script = String::from("flush table inet faults\n");
-        for rule in rules {
-            script += &format!("add rule inet faults forward {rule}\n");
-            // The provider's own address is as deaf and dumb as what lies behind it; a middlebox has none.
-            if rule.starts_with("iifname") && fault != Fault::Reset {
-                script += &format!("add rule inet faults input {rule}\n");
-            } else if fault != Fault::Reset {
-                script += &format!("add rule inet faults output {rule}\n");
-            }
-        }
-        self.provider.nft(&script)
+        self.provider.nft(&format!("{CLEAR}{rules}"))
     }
 
     /// Makes both uplinks whole again.
@@ -163,7 +161,7 @@ impl Lane {
     /// # Errors
     /// The kernel does not take it.
     pub(super) fn heal(&self) -> Result<()> {
-        self.provider.nft("flush table inet faults\n")?;
+        self.provider.nft(CLEAR)?;
         self.provider.batch("link set b0 up\nlink set b1 up\n")
     }
 
@@ -187,6 +185,21 @@ impl Lane {
         Ok(ports.join(", "))
     }
 }
+
+/// Rules that drop what the box sends over an uplink.
+fn dumb(uplink: Uplink) -> String {
+    let n = uplink.number();
+    format!("add rule inet faults forward iifname b{n} drop\nadd rule inet faults input iifname b{n} drop\n")
+}
+
+/// Rules that drop what is sent to the box over an uplink.
+fn deaf(uplink: Uplink) -> String {
+    let n = uplink.number();
+    format!("add rule inet faults forward oifname b{n} drop\nadd rule inet faults output oifname b{n} drop\n")
+}
+
+/// Takes all rules away.
+const CLEAR: &str = "flush table inet faults\n";
 
 /// Where rules can be hung.
 const HOOKS: &str = "table inet faults {

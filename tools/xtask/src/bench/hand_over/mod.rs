@@ -5,12 +5,15 @@
 //! may make user namespaces. The verdict is the listeners': whatever the box says of itself is not asked.
 
 mod cell;
+mod clicks;
 mod decode;
 mod judge;
 mod lane;
 mod peers;
 mod picture;
+mod players;
 mod report;
+mod requirements;
 mod run;
 mod truth;
 
@@ -25,7 +28,8 @@ use e2e::ears::Ears;
 use e2e::wait;
 
 use self::cell::{Cell, Event, Pair, Server, Transport};
-use self::peers::{Peer, PeerOutcome};
+use self::clicks::{LineIn, PeerOutcome};
+use self::peers::Peer;
 use self::report::Results;
 use self::run::{Certificate, Hand, Outcome, Stage};
 use self::truth::Truth;
@@ -35,6 +39,8 @@ use crate::{packages, programme};
 
 /// What a run may take: nothing is begun that would not end in time.
 const RUN: Duration = Duration::from_secs(150);
+/// What it takes longer, if half a minute is to be caught up with.
+const CATCHING_UP: Duration = Duration::from_secs(80);
 /// Between the starts of two lanes: all at once would measure the start of twenty servers.
 const STAGGER: Duration = Duration::from_millis(700);
 
@@ -64,9 +70,12 @@ pub(crate) struct Arguments {
     /// Only these events
     #[arg(long, value_delimiter = ',', value_enum)]
     event: Vec<Event>,
-    /// Only cells whose name (`2.4 mp3 tls silent`) holds one of these words
+    /// Only cells whose name (`2.4 mp3 tls silent`, `2.5 aac plain silent waits`) holds one of these words
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Of the peers, and the box beside them, only those whose name in the table holds one of these words
+    #[arg(long, value_delimiter = ';')]
+    only_peers: Vec<String>,
     /// Leave out the box's cells and run the peers only
     #[arg(long, conflicts_with = "no_peers")]
     peers_only: bool,
@@ -76,7 +85,7 @@ pub(crate) struct Arguments {
     /// The box without uplinks and without anything proven of its server: what plain reconnect loses
     #[arg(long, conflicts_with = "no_eviction")]
     plain_reconnect: bool,
-    /// The box on a server that lets sources evict nobody
+    /// The box on a server that lets sources evict nobody, in all cells and not only those called `waits`
     #[arg(long)]
     no_eviction: bool,
     /// Keep what listeners heard in runs with flaws, beside the logs in target/bench/hand-over
@@ -97,7 +106,7 @@ enum Job {
 /// What came of it.
 enum Done {
     Box(Outcome),
-    Peer(PeerOutcome),
+    Peer(Box<PeerOutcome>),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -113,27 +122,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let (clicks, sound) = Programme::over(programme::render(&[]));
     let file = folder.path().join("programme.wav");
     e2e::metronome::write_wav(&file, &sound)?;
-    let manner = if arguments.plain_reconnect {
-        Hand::PlainReconnect
-    } else {
-        Hand::Proven { evict: !arguments.no_eviction }
-    };
+    let at_44 = folder.path().join("programme-44.wav");
+    e2e::metronome::write_wav_at(44_100, &at_44, &sound)?;
     let stage = Stage {
         truth: Truth::of(&sound),
         ears: Ears::open()?,
-        programme: file,
+        programmes: [file, at_44],
         certificate: Certificate::make(folder.path())?,
-        manner,
         kept: e2e::repository().join("target/bench/hand-over"),
         keep_streams: arguments.keep,
         interrupt: &interrupt,
     };
-    let line_in = peers::LineIn::make(folder.path(), clicks, &sound)?;
+    let line_in = LineIn::make(folder.path(), clicks, &sound)?;
 
     let jobs = arguments.jobs();
     ensure!(!jobs.is_empty(), "no cell is chosen; see --help");
-    let mut results = Results::new(arguments.runs, manner);
+    let mut results = Results::new(arguments.runs, arguments.lanes, arguments.hand());
     work(arguments, jobs, &stage, &line_in, &mut results)?;
+    results.conclude();
 
     let out = e2e::repository().join("target/bench");
     std::fs::create_dir_all(&out)?;
@@ -167,22 +173,42 @@ impl Arguments {
                 && self.event_is_chosen(cell.event)
                 && (self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str())))
         };
-        let cells: Vec<Cell> = Cell::all().into_iter().filter(chosen).collect();
+        let cells: Vec<Cell> = Cell::all(self.hand()).into_iter().filter(chosen).collect();
+        let is_wanted = |peer: &Peer| {
+            let words = &self.only_peers;
+            words.is_empty() || words.iter().any(|part| peer.name().contains(part.as_str()))
+        };
         let mut jobs = VecDeque::new();
         for number in 1..=self.runs {
-            // Peers first: they start slowly.
-            if !self.no_peers {
-                jobs.extend(Peer::all().into_iter().map(|peer| Job::Peer(peer, number)));
+            let mut peers: VecDeque<Peer> = Peer::all(self.hand()).into_iter().filter(is_wanted).collect();
+            if self.no_peers {
+                peers.clear();
             }
-            if !self.peers_only {
-                jobs.extend(cells.iter().map(|&cell| Job::Box(cell, number)));
+            let cells = if self.peers_only { &[][..] } else { &cells };
+            // Evenly among the cells: peers start slowly, and have browsers to feed.
+            let most = peers.len();
+            for (index, &cell) in cells.iter().enumerate() {
+                while most - peers.len() < most * (index + 1) / cells.len() {
+                    jobs.extend(peers.pop_front().map(|peer| Job::Peer(peer, number)));
+                }
+                jobs.push_back(Job::Box(cell, number));
             }
+            jobs.extend(peers.into_iter().map(|peer| Job::Peer(peer, number)));
         }
         jobs
     }
 }
 
 impl Arguments {
+    /// How the box is set up everywhere, if not as each cell says.
+    fn hand(&self) -> Option<Hand> {
+        match (self.plain_reconnect, self.no_eviction) {
+            (true, _) => Some(Hand::PlainReconnect),
+            (false, true) => Some(Hand::WAITS),
+            (false, false) => None,
+        }
+    }
+
     fn event_is_chosen(&self, event: Event) -> bool {
         match event {
             Event::Nothing => self.event.contains(&event),
@@ -198,7 +224,7 @@ fn work(
     arguments: &Arguments,
     jobs: VecDeque<Job>,
     stage: &Stage<'_>,
-    line_in: &peers::LineIn,
+    line_in: &LineIn,
     results: &mut Results,
 ) -> Result<()> {
     let start = wait::now();
@@ -212,12 +238,12 @@ fn work(
             let (said, queue) = (said.clone(), &queue);
             let work = move || {
                 wait::pause(STAGGER * lane as u32);
-                while start.elapsed() + RUN < budget && !stage.interrupt.came() {
-                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some(job) = job else { return };
+                while !stage.interrupt.came() {
+                    let Some(job) = next(queue, budget.saturating_sub(start.elapsed())) else { return };
                     let attempt = || match job {
                         Job::Box(cell, number) => run::run(stage, cell, number).map(Done::Box),
-                        Job::Peer(peer, number) => peers::run(stage, line_in, peer, number).map(Done::Peer),
+                        Job::Peer(peer, number) => peers::run(stage, line_in, peer, number)
+                            .map(|outcome| Done::Peer(Box::new(outcome))),
                     };
                     // A second attempt is for the rig alone: nothing that a listener heard is tried again.
                     let (done, first) = match attempt() {
@@ -247,7 +273,7 @@ fn work(
                     eprintln!("{at} s, {} of {total}: {name}: {line}", count + 1);
                     match done {
                         Done::Box(outcome) => results.outcomes.push(outcome),
-                        Done::Peer(outcome) => results.peers.push(outcome),
+                        Done::Peer(outcome) => results.peers.push(*outcome),
                     }
                 }
                 Err(error) => {
@@ -266,7 +292,22 @@ fn work(
     Ok(())
 }
 
+/// Takes the next job that ends in time.
+fn next(queue: &Mutex<VecDeque<Job>>, left: Duration) -> Option<Job> {
+    let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = queue.iter().position(|job| job.longest() < left)?;
+    queue.remove(place)
+}
+
 impl Job {
+    /// What it may take.
+    fn longest(self) -> Duration {
+        match self {
+            Self::Peer(peer, _) if peer.waits_long() => RUN + CATCHING_UP,
+            Self::Box(..) | Self::Peer(..) => RUN,
+        }
+    }
+
     fn name(self) -> String {
         match self {
             Self::Box(cell, number) => format!("{} {number}", cell.name()),

@@ -3,7 +3,6 @@
 //! with each connection, so packets cannot be counted across one.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,30 +13,33 @@ use e2e::icecast::{Headend, Icecast, SOURCE_PASSWORD};
 use e2e::process::Process;
 use e2e::settings::{Input, Mount, Output, Settings};
 use e2e::wait;
-use serde::Serialize;
 use tempfile::TempDir;
 use units::Codec;
-use units::header::PacketHeader;
 
-use super::super::clock::{self, SECOND};
-use super::super::latency::{self, Programme, SMEAR, frames_until, ns_of};
-use super::decode::ffmpeg;
+use super::clicks::{LineIn, PeerOutcome, judge};
 use super::lane::{Fault, INGEST, Lane, Uplink};
-use super::run::{Stage, pause, start};
+use super::players::{Chromium, Mpv, Players};
+use super::run::{Hand, SOURCE_TIMEOUT, Stage, pause, start};
 
-/// Who is heard, and how he is set up.
+/// Who is heard, how he is set up, and what befalls him.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Peer {
     who: Who,
     mounts: Mounts,
-    fault: Fault,
+    blow: Blow,
     /// Of all its mounts, in MP3.
-    kbit: u32,
+    pub(super) kbit: u32,
+    /// How long the server keeps a silent source, in seconds.
+    source_timeout: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Who {
-    Box,
+    Box {
+        hand: Hand,
+        /// How far its mounts may fall behind, in seconds.
+        lag: u32,
+    },
     Ffmpeg,
     Liquidsoap,
 }
@@ -52,149 +54,228 @@ enum Mounts {
     Apart,
 }
 
-/// What one listener heard of one peer.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct PeerOutcome {
-    pub(super) peer: String,
-    pub(super) run: u32,
-    /// Seconds of programme that were never heard.
-    pub(super) lost: f64,
-    /// Seconds that were heard twice.
-    pub(super) repeated: f64,
-    /// The longest time without a byte, in seconds.
-    pub(super) pause: f64,
-    /// Lines that ffmpeg printed about it.
-    pub(super) complaints: usize,
-    /// Whether the connection lasted.
-    pub(super) kept: bool,
-    /// Seconds after the fault, and how old in seconds what arrived then was.
-    pub(super) ages: Vec<(f64, f64)>,
-    /// Holes: seconds after the fault at which the sound before and behind it arrived, and the seconds missing.
-    pub(super) holes: Vec<(f64, f64, f64)>,
-    /// What mpv made of it, playing the same mount.
-    pub(super) mpv: Mpv,
-    /// Pauses of more than half a second, from and to, in seconds after the fault.
-    pub(super) pauses: Vec<(f64, f64)>,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Blow {
+    /// This is done to the preferred uplink.
+    Preferred(Fault),
+    /// Both uplinks drop everything for [`OUTAGE`].
+    Outage,
 }
 
-/// What a real player did.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Mpv {
-    /// How often it stopped to fill its buffer.
-    pub(super) stalls: usize,
-    /// Seconds it waited in all, as far as it came to an end.
-    pub(super) waited: f64,
-    /// Whether it played to the end of the run.
-    pub(super) kept: bool,
-}
-
-/// The test card that all of them capture from.
-pub(super) struct LineIn {
-    asoundrc: PathBuf,
-    clicks: Programme,
-    /// One instant on both clocks.
-    same: (Instant, i64),
+/// What is asked of whoever is heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Demand {
+    /// Nothing lost, nothing repeated, connections kept, players' buffers as before.
+    Whole,
+    /// The backlog policy: connections kept, no more lost than the outage lasted, no lag afterwards.
+    Skip,
+    /// It is shown, and that is all.
+    Nothing,
 }
 
 /// What the table calls the box.
 pub(super) const BOX: &str = "Mainstay";
+/// How far the box's mounts may fall behind unless its engineer says otherwise, in seconds.
+const LAG: u32 = 15;
+/// And where a whole outage is to be caught up with.
+const LONG_LAG: u32 = 50;
+/// How long a server keeps a silent source that sits out an outage, in seconds.
+const PATIENT: u32 = 60;
 /// Time before the fault, from the fault to its healing, and behind.
 const BEFORE: Duration = Duration::from_secs(8);
 pub(super) const BROKEN: Duration = Duration::from_secs(20);
 const AFTER: Duration = Duration::from_secs(25);
+/// How long no uplink works.
+pub(super) const OUTAGE: Duration = Duration::from_secs(30);
+/// What comes behind the server's own time-out at least, if that is what is waited for.
+const BEHIND_TIMEOUT: Duration = Duration::from_secs(10);
+/// For so long something is heard at the end, so that its age is known.
+const HEARD: Duration = Duration::from_secs(10);
+/// Whoever still catches up then is not waited for any longer.
+const LATEST: Duration = Duration::from_secs(130);
+/// Nobody catches up who got no more than so many times the programme's bytes for so long: the box does it at 1.2.
+const AT_PACE: f64 = 1.08;
+const AT_PACE_FOR: Duration = Duration::from_secs(5);
+/// Lines of a peer's log that an error shows.
+const LOG_LINES: usize = 30;
 /// Liquidsoap compiles its library first; with many lanes that takes its time.
 const START: Duration = Duration::from_secs(90);
-/// Frames of a packet.
-const PACKET_FRAMES: usize = 1_152;
-/// Two clicks are further from each other than they should be by more than this many frames: something is missing.
-const SLIP: i64 = 300;
-/// How early a click may seem, in frames.
-const EARLY: i64 = 96_000;
 
 impl Peer {
-    /// All of them.
-    pub(super) fn all() -> Vec<Self> {
-        let mut peers = Vec::new();
-        for fault in [Fault::SilentCut, Fault::CarrierOff] {
-            for (who, mounts) in [
-                (Who::Liquidsoap, Mounts::One),
-                (Who::Liquidsoap, Mounts::Two),
-                (Who::Ffmpeg, Mounts::One),
-                (Who::Liquidsoap, Mounts::Apart),
-                // It has one output.
-                (Who::Ffmpeg, Mounts::Apart),
-                (Who::Box, Mounts::Two),
-            ] {
-                peers.push(Self { who, mounts, fault, kbit: 320 });
-            }
+    /// All of them; the box with `hand`, if one is given, and then only where it stands beside the others.
+    pub(super) fn all(hand: Option<Hand>) -> Vec<Self> {
+        let with = |hand, lag| Who::Box { hand, lag };
+        let box_ = with(hand.unwrap_or(Hand::EVICTS), LAG);
+        let peer = |who, mounts, blow, kbit, source_timeout| Self { who, mounts, blow, kbit, source_timeout };
+        let silent = Blow::Preferred(Fault::SilentCut);
+        let carrier = Blow::Preferred(Fault::CarrierOff);
+        let mut peers = vec![
+            peer(Who::Liquidsoap, Mounts::Apart, silent, 320, SOURCE_TIMEOUT),
+            // It has one output.
+            peer(Who::Ffmpeg, Mounts::Apart, silent, 320, SOURCE_TIMEOUT),
+            peer(box_, Mounts::Two, silent, 320, SOURCE_TIMEOUT),
+            peer(Who::Liquidsoap, Mounts::Two, carrier, 320, SOURCE_TIMEOUT),
+            peer(Who::Ffmpeg, Mounts::Apart, carrier, 320, SOURCE_TIMEOUT),
+            peer(box_, Mounts::Two, carrier, 320, SOURCE_TIMEOUT),
+            peer(Who::Ffmpeg, Mounts::Apart, silent, 128, SOURCE_TIMEOUT),
+            peer(box_, Mounts::Two, silent, 128, SOURCE_TIMEOUT),
+            peer(Who::Liquidsoap, Mounts::One, silent, 320, SOURCE_TIMEOUT),
+            peer(Who::Liquidsoap, Mounts::Two, silent, 320, SOURCE_TIMEOUT),
+            peer(Who::Ffmpeg, Mounts::One, silent, 320, SOURCE_TIMEOUT),
+            peer(Who::Ffmpeg, Mounts::Apart, Blow::Outage, 128, SOURCE_TIMEOUT),
+        ];
+        if hand.is_some() {
+            return peers;
         }
-        for (who, mounts) in [(Who::Ffmpeg, Mounts::Apart), (Who::Box, Mounts::Two)] {
-            peers.push(Self { who, mounts, fault: Fault::SilentCut, kbit: 128 });
-        }
+        // Half a minute to catch up with: because the server is waited for so long, or because no uplink works.
+        let patient = OUTAGE.as_secs() as u32 - 1;
+        let waits = |lag| with(Hand::WAITS, lag);
+        peers.extend([
+            peer(waits(LAG), Mounts::Two, silent, 320, SOURCE_TIMEOUT),
+            peer(waits(LAG), Mounts::Two, silent, 128, SOURCE_TIMEOUT),
+            peer(waits(LONG_LAG), Mounts::Two, silent, 320, patient),
+            peer(box_, Mounts::Two, Blow::Outage, 128, SOURCE_TIMEOUT),
+            peer(box_, Mounts::Two, Blow::Outage, 128, PATIENT),
+            peer(with(Hand::EVICTS, LONG_LAG), Mounts::Two, Blow::Outage, 128, PATIENT),
+        ]);
         peers
     }
 
     /// As the table calls it: `ffmpeg, one mount, 320 kbit/s, silent cut`.
     pub(super) fn name(self) -> String {
         let who = match self.who {
-            Who::Box => BOX,
-            Who::Ffmpeg => "ffmpeg",
-            Who::Liquidsoap => "Liquidsoap",
+            Who::Box { hand, lag } => {
+                let hand = match hand {
+                    Hand::Proven { evict: true } => "",
+                    Hand::Proven { evict: false } => " without eviction",
+                    Hand::PlainReconnect => " without hand-over",
+                };
+                let lag = if lag == LAG { String::new() } else { format!(", {lag} s of lag allowed") };
+                format!("{BOX}{hand}{lag}")
+            }
+            Who::Ffmpeg => "ffmpeg".to_owned(),
+            Who::Liquidsoap => "Liquidsoap".to_owned(),
         };
         let mounts = match self.mounts {
             Mounts::One => "one mount",
             Mounts::Two => "two mounts",
             Mounts::Apart => "two mounts, two processes",
         };
-        let fault = match self.fault {
-            Fault::SilentCut => "silent cut",
-            Fault::CarrierOff => "carrier off",
-            Fault::Reset => "reset",
-            Fault::NothingBack | Fault::NothingOut => "half-dead",
+        let blow = match self.blow {
+            Blow::Preferred(Fault::SilentCut) => "silent cut".to_owned(),
+            Blow::Preferred(Fault::CarrierOff) => "carrier off".to_owned(),
+            Blow::Preferred(Fault::Reset) => "reset".to_owned(),
+            Blow::Preferred(Fault::NothingBack | Fault::NothingOut) => "half-dead".to_owned(),
+            Blow::Outage => format!("both uplinks silent for {} s", OUTAGE.as_secs()),
         };
-        format!("{who}, {mounts}, {} kbit/s, {fault}", self.kbit)
+        let server = match self.source_timeout {
+            SOURCE_TIMEOUT => String::new(),
+            seconds => format!(", server waits {seconds} s"),
+        };
+        format!("{who}, {mounts}, {} kbit/s, {blow}{server}", self.kbit)
+    }
+
+    /// What is asked of it.
+    pub(super) const fn demand(self) -> Demand {
+        match (self.who, self.blow) {
+            (Who::Box { hand: Hand::Proven { .. }, .. }, Blow::Preferred(_)) => Demand::Whole,
+            (Who::Box { hand: Hand::Proven { .. }, lag }, Blow::Outage)
+                if self.source_timeout > SOURCE_TIMEOUT =>
+            {
+                if lag as u64 > OUTAGE.as_secs() {
+                    Demand::Whole
+                } else {
+                    Demand::Skip
+                }
+            }
+            (Who::Box { .. } | Who::Ffmpeg | Who::Liquidsoap, Blow::Preferred(_) | Blow::Outage) => {
+                Demand::Nothing
+            }
+        }
+    }
+
+    /// Whether it is the box.
+    pub(super) const fn is_box(self) -> bool {
+        match self.who {
+            Who::Box { .. } => true,
+            Who::Ffmpeg | Who::Liquidsoap => false,
+        }
+    }
+
+    /// Whether no uplink works for a while.
+    pub(super) const fn is_outage(self) -> bool {
+        match self.blow {
+            Blow::Outage => true,
+            Blow::Preferred(_) => false,
+        }
+    }
+
+    /// Whether it is a peer with a mount for each uplink and one of them cut: what the box is compared with.
+    pub(super) const fn is_beside(self) -> bool {
+        match (self.who, self.mounts, self.blow) {
+            (Who::Ffmpeg | Who::Liquidsoap, Mounts::Two | Mounts::Apart, Blow::Preferred(_)) => true,
+            (Who::Box { .. } | Who::Ffmpeg | Who::Liquidsoap, _, _) => false,
+        }
+    }
+
+    /// How soon after the healing listeners have to hear something again, in seconds, where that is asked for.
+    pub(super) const fn back_limit(self) -> Option<f64> {
+        match (self.demand(), self.blow) {
+            (Demand::Whole | Demand::Skip, Blow::Outage) => Some(1.5),
+            (Demand::Whole | Demand::Skip | Demand::Nothing, Blow::Outage | Blow::Preferred(_)) => None,
+        }
+    }
+
+    /// How long the longest pause may be, in seconds, where that is asked for.
+    pub(super) fn pause_limit(self) -> Option<f64> {
+        match (self.who, self.blow) {
+            (Who::Box { hand: Hand::Proven { evict: false }, .. }, Blow::Preferred(Fault::SilentCut)) => {
+                Some(f64::from(self.source_timeout) + 1.5)
+            }
+            (Who::Box { hand: Hand::Proven { evict: true }, .. }, Blow::Preferred(Fault::SilentCut)) => {
+                Some(if self.kbit == 320 { 1.5 } else { 2.0 })
+            }
+            (
+                Who::Box { hand: Hand::Proven { .. } | Hand::PlainReconnect, .. }
+                | Who::Ffmpeg
+                | Who::Liquidsoap,
+                Blow::Preferred(_) | Blow::Outage,
+            ) => None,
+        }
+    }
+
+    /// Whether the server keeps a silent source for longer than is usual.
+    pub(super) const fn waits_long(self) -> bool {
+        self.source_timeout > SOURCE_TIMEOUT
+    }
+
+    /// Whether a pause of many seconds is what this is about, after which there is much to catch up with.
+    pub(super) const fn waits(self) -> bool {
+        match (self.who, self.blow) {
+            (Who::Box { hand: Hand::Proven { evict: false }, .. }, _) | (Who::Box { .. }, Blow::Outage) => {
+                true
+            }
+            (Who::Box { .. } | Who::Ffmpeg | Who::Liquidsoap, _) => false,
+        }
+    }
+
+    fn broken(self) -> Duration {
+        match self.blow {
+            Blow::Outage => OUTAGE,
+            Blow::Preferred(_) => {
+                BROKEN.max(Duration::from_secs(u64::from(self.source_timeout)) + BEHIND_TIMEOUT)
+            }
+        }
     }
 
     /// Bytes of a packet: 1152 frames at 48 kHz are 24 ms.
-    const fn packet(self) -> usize {
+    pub(super) const fn packet(self) -> usize {
         self.kbit as usize * 3
     }
-}
 
-impl PeerOutcome {
-    /// One line about it.
-    pub(super) fn in_short(&self) -> String {
-        format!(
-            "lost {:.2} s, repeated {:.2} s, pause {:.2} s, {} complaints, connection {}, mpv stalled {} times, {:.1} s{}",
-            self.lost,
-            self.repeated,
-            self.pause,
-            self.complaints,
-            if self.kept { "kept" } else { "lost" },
-            self.mpv.stalls,
-            self.mpv.waited,
-            if self.mpv.kept { "" } else { ", and stopped" }
-        )
-    }
-}
-
-impl LineIn {
-    /// A card that plays this programme by the clock.
-    ///
-    /// # Errors
-    /// No compiler, or no place for the file.
-    pub(super) fn make(folder: &Path, clicks: Programme, sound: &[i16]) -> Result<Self> {
-        let file = folder.join("programme.s16");
-        let bytes: Vec<u8> = sound.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-        std::fs::write(&file, bytes).with_context(|| format!("writing {}", file.display()))?;
-        let asoundrc = super::super::card(folder, &file)?;
-        Ok(Self { asoundrc, clicks, same: (wait::now(), clock::now_ns()) })
-    }
-
-    fn ns(&self, at: Instant) -> i64 {
-        let (instant, ns) = self.same;
-        let ahead = at.saturating_duration_since(instant).as_nanos() as i64;
-        ns + ahead - instant.saturating_duration_since(at).as_nanos() as i64
+    /// Bytes of the programme in a second.
+    const fn per_second(self) -> u64 {
+        self.kbit as u64 * 125
     }
 }
 
@@ -202,6 +283,19 @@ impl LineIn {
 enum Source {
     Box(Daemon),
     Peer { processes: Vec<Process>, _folder: TempDir },
+}
+
+/// What was heard, from the fault to the end.
+pub(super) struct Listened {
+    /// By a listener who joins again when the server hangs up, as players do: connection by connection.
+    pub(super) segments: Vec<Heard>,
+    /// By one who gets 1.25 times the programme's bytes at the most, and does not join again.
+    pub(super) slow: Heard,
+    pub(super) struck: Instant,
+    pub(super) healed: Instant,
+    pub(super) end: Instant,
+    pub(super) mpv: Mpv,
+    pub(super) chromium: Chromium,
 }
 
 /// Runs one peer in a lane of its own.
@@ -214,23 +308,31 @@ pub(super) fn run(stage: &Stage<'_>, line_in: &LineIn, peer: Peer, number: u32) 
         Mounts::One => Vec::new(),
         Mounts::Two | Mounts::Apart => Headend::default().fallbacks,
     };
-    let headend = Headend { fallbacks, bind: Ipv4Addr::UNSPECIFIED, ..Headend::default() };
+    let headend = Headend {
+        fallbacks,
+        bind: Ipv4Addr::UNSPECIFIED,
+        source_timeout: peer.source_timeout,
+        ..Headend::default()
+    };
     let server = lane.world.inside(|| headend.start())??;
-    let source = lane.home.inside(|| begin(stage, line_in, peer, &server))??;
+    let source = lane.home.inside(|| begin(line_in, peer, &server))??;
     let heard = scene(stage, &lane, &server, peer).with_context(|| source.log())?;
-    drop(source);
-    judge(line_in, peer, number, &heard)
+    let mut outcome = judge(line_in, peer, number, &heard)?;
+    if let Source::Box(box_) = &source {
+        outcome.gaps = box_.status()?.input.gaps;
+    }
+    if peer.is_box() && outcome.missed(peer).next().is_some() {
+        let name = format!("{} {number}.log", peer.name()).replace([' ', ',', '/'], "-");
+        std::fs::create_dir_all(&stage.kept)?;
+        std::fs::write(
+            stage.kept.join(name),
+            format!("{}\n{}\n{}", outcome.in_short(), source.log(), server.log()),
+        )?;
+    }
+    Ok(outcome)
 }
 
-/// What was heard, from the fault to the end.
-struct Listened {
-    segments: Vec<Heard>,
-    struck: Instant,
-    end: Instant,
-    mpv: Mpv,
-}
-
-/// Fault and healing before a listener who joins again when the server hangs up, as players do.
+/// Fault and healing before listeners and players.
 fn scene(stage: &Stage<'_>, lane: &Lane, server: &Icecast, peer: Peer) -> Result<Listened> {
     lane.world.inside(|| server.wait_for_source("/live", START))??;
     if peer.mounts != Mounts::One {
@@ -238,81 +340,79 @@ fn scene(stage: &Stage<'_>, lane: &Lane, server: &Icecast, peer: Peer) -> Result
     }
     pause(stage.interrupt, Duration::from_secs(3))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()));
-    let join = || lane.world.inside(|| stage.ears.join(address, "/live", Manner::default()))?;
-    let mut ear: Option<Ear> = Some(join()?);
-    let mut player = lane.world.inside(|| Player::start(&server.url("/live")))??;
+    let join =
+        |limit| lane.world.inside(|| stage.ears.join(address, "/live", Manner { limit, titles: false }))?;
+    let mut ear: Option<Ear> = Some(join(None)?);
+    let slow = join(Some(peer.per_second() * 5 / 4))?;
+    let players = lane.world.inside(|| Players::start(&server.url("/live")))??;
     pause(stage.interrupt, BEFORE)?;
-    let struck = wait::now();
-    lane.strike(peer.fault, Uplink::Preferred)?;
-    let mut healed = false;
+    let (struck, before) = (wait::now(), players.look());
+    match peer.blow {
+        Blow::Preferred(fault) => lane.strike(fault, Uplink::Preferred)?,
+        Blow::Outage => lane.black_out()?,
+    }
+    let mut healed: Option<Instant> = None;
+    // When it was noticed that something is heard after the healing.
+    let mut again: Option<Instant> = None;
     let mut segments = Vec::new();
-    while struck.elapsed() < BROKEN + AFTER {
-        if !healed && struck.elapsed() >= BROKEN {
-            lane.heal()?;
-            healed = true;
+    loop {
+        match healed {
+            None if struck.elapsed() >= peer.broken() => {
+                healed = Some(wait::now());
+                lane.heal()?;
+            }
+            Some(at) if at.elapsed() >= LATEST => break,
+            Some(at) if at.elapsed() >= AFTER => {
+                let heard = again.is_some_and(|since| since.elapsed() >= HEARD);
+                if (heard || peer.demand() == Demand::Nothing)
+                    && is_at_pace(peer, &[ear.as_ref(), Some(&slow)])
+                {
+                    break;
+                }
+            }
+            None | Some(_) => {}
+        }
+        if let (Some(at), None) = (healed, again) {
+            again = ear.as_ref().and_then(Ear::newest).filter(|&newest| newest > at);
         }
         if ear.as_ref().is_some_and(Ear::has_ended) {
             segments.extend(ear.take().map(Ear::finish));
         }
         if ear.is_none() {
             // The mount may not be there yet.
-            ear = join().ok();
+            ear = join(None).ok();
         }
         pause(stage.interrupt, Duration::from_millis(250))?;
     }
     segments.extend(ear.map(Ear::finish));
-    Ok(Listened { segments, struck, end: wait::now(), mpv: player.finish()? })
+    let end = wait::now();
+    let (mpv, chromium) = players.finish(before.as_ref())?;
+    Ok(Listened { segments, slow: slow.finish(), struck, healed: healed.unwrap_or(end), end, mpv, chromium })
 }
 
-/// mpv without a loudspeaker.
-struct Player {
-    process: Process,
-    folder: TempDir,
-}
-
-impl Player {
-    fn start(url: &str) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("mainstay-mpv-").tempdir()?;
-        let mut command = Command::new("mpv");
-        command
-            .args([
-                "--no-config",
-                "--ytdl=no",
-                "--video=no",
-                "--ao=null",
-                "--term-status-msg=",
-                "--msg-level=all=v",
-            ])
-            .arg(url)
-            .env("HOME", folder.path());
-        let process = Process::start("mpv", &mut command, &folder.path().join("log"))?;
-        Ok(Self { process, folder })
-    }
-
-    fn finish(&mut self) -> Result<Mpv> {
-        let kept = self.process.ended()?.is_none();
-        let log = std::fs::read(self.folder.path().join("log"))?;
-        let log = String::from_utf8_lossy(&log);
-        // `Enter buffering (buffer went from 100% -> 0%) [0.0s].` and `End buffering (waited 1.3 secs) [1.0s].`
-        let waited = log
-            .lines()
-            .filter_map(|line| line.split_once("End buffering (waited "))
-            .filter_map(|(_, rest)| rest.split_whitespace().next()?.parse::<f64>().ok())
-            .fold(0.0, |sum, seconds| sum + seconds);
-        Ok(Mpv { stalls: log.matches("Enter buffering").count(), waited, kept })
-    }
+/// Whether nobody gets more than the programme brings.
+fn is_at_pace(peer: Peer, ears: &[Option<&Ear>]) -> bool {
+    let from = wait::now() - AT_PACE_FOR;
+    let most = peer.per_second() as f64 * AT_PACE_FOR.as_secs_f64() * AT_PACE;
+    ears.iter().flatten().all(|ear| (ear.bytes_since(from) as f64) < most)
 }
 
 impl Source {
     fn log(&self) -> String {
         match self {
             Self::Box(box_) => box_.log(),
-            Self::Peer { processes, .. } => processes.iter().map(Process::log).collect(),
+            Self::Peer { processes, .. } => processes.iter().map(|process| newest(&process.log())).collect(),
         }
     }
 }
 
-fn begin(stage: &Stage<'_>, line_in: &LineIn, peer: Peer, server: &Icecast) -> Result<Source> {
+/// The last lines of a log: peers are talkative.
+fn newest(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n") + "\n"
+}
+
+fn begin(line_in: &LineIn, peer: Peer, server: &Icecast) -> Result<Source> {
     let (port, kbit) = (server.port(), peer.kbit);
     let mounts: &[(&str, Ipv4Addr)] = match peer.mounts {
         Mounts::One => &[("live", INGEST)],
@@ -324,10 +424,11 @@ fn begin(stage: &Stage<'_>, line_in: &LineIn, peer: Peer, server: &Icecast) -> R
     let folder = tempfile::Builder::new().prefix("mainstay-peer-").tempdir()?;
     let mut processes = Vec::new();
     match peer.who {
-        Who::Box => {
+        Who::Box { hand, lag } => {
             let mount = |path: &str, uplink: Uplink| {
-                let address = stage.manner.ingest(uplink);
+                let address = hand.ingest(uplink);
                 Mount::icecast(format!("http://{address}:{port}{path}"), Codec::Mp3, kbit)
+                    .with(&format!("longest_lag = \"{lag} s\""))
             };
             let input = Input::Card { pcm: "linein".to_owned(), asoundrc: line_in.asoundrc.clone() };
             let output = Output::pair(
@@ -336,7 +437,7 @@ fn begin(stage: &Stage<'_>, line_in: &LineIn, peer: Peer, server: &Icecast) -> R
                 mount("/live_fallback", Uplink::Spare),
             );
             let settings = Settings { meters: false, ..Settings::new(input, output) };
-            return start(stage.manner, &settings).map(Source::Box);
+            return start(hand, peer.source_timeout, &settings).map(Source::Box);
         }
         Who::Ffmpeg => {
             for (mount, address) in mounts {
@@ -385,137 +486,3 @@ const FFMPEG: &str = "ffmpeg -nostdin -hide_banner -v warning -fflags nobuffer -
 const LIQUIDSOAP: &str = "settings.init.allow_root.set(true)\nsettings.log.file.set(false)\n\
                           settings.log.stdout.set(true)\nsettings.frame.audio.samplerate.set(48000)\n\
                           s = input.alsa(device=\"linein\", bufferize=false)\n";
-
-/// A click that was heard.
-#[derive(Clone, Copy)]
-struct Click {
-    /// Frame of what the listener decoded, over all his connections.
-    heard: i64,
-    /// Frame of the card.
-    card: i64,
-    /// Seconds after the fault at which it arrived.
-    at: f64,
-}
-
-fn judge(line_in: &LineIn, peer: Peer, number: u32, listened: &Listened) -> Result<PeerOutcome> {
-    let Listened { segments, struck, end, mpv } = listened;
-    let (struck, end, packet) = (*struck, *end, peer.packet());
-    let mut outcome = PeerOutcome {
-        peer: peer.name(),
-        run: number,
-        lost: 0.0,
-        repeated: 0.0,
-        pause: 0.0,
-        complaints: 0,
-        kept: segments.iter().all(|heard| heard.ended.is_none()),
-        ages: Vec::new(),
-        holes: Vec::new(),
-        mpv: *mpv,
-        pauses: Vec::new(),
-    };
-    let after = |ns: i64| (ns - line_in.ns(struck)) as f64 / SECOND as f64;
-    let mut clicks: Vec<Click> = Vec::new();
-    let mut before = 0;
-    for heard in segments {
-        let Some(start) = first_packet(&heard.bytes, packet) else { continue };
-        let ends = ends(&heard.bytes, start, packet);
-        // The last packet may have been cut off by our hanging up.
-        let whole = ends.iter().rev().find(|&&end| end <= heard.bytes.len()).copied().unwrap_or(start);
-        let (sound, said) = decode(&heard.bytes[start..whole])?;
-        outcome.complaints += said;
-        for (at, click) in recognise(&line_in.clicks, &latency::find(&sound)) {
-            // A packet that a hole cuts in two is the sound before the hole.
-            let arrived = ends.get(at / PACKET_FRAMES).and_then(|&end| heard.arrival_of(end - packet + 1));
-            let Some(arrived) = arrived else { continue };
-            let arrived = line_in.ns(arrived);
-            // Where packets are torn, a click may seem to arrive a little before it was captured.
-            let (now, whole) = (frames_until(arrived) + EARLY, line_in.clicks.frames as i64);
-            let card = now - (now - click as i64).rem_euclid(whole);
-            outcome.ages.push((after(arrived), (arrived - ns_of(card)) as f64 / SECOND as f64));
-            clicks.push(Click { heard: before + at as i64, card, at: after(arrived) });
-        }
-        before += sound.len() as i64;
-    }
-    for pair in clicks.windows(2) {
-        let missing = (pair[1].card - pair[0].card) - (pair[1].heard - pair[0].heard);
-        let seconds = missing as f64 / 48_000.0;
-        if missing > SLIP {
-            outcome.lost += seconds;
-            outcome.holes.push((pair[0].at, pair[1].at, seconds));
-        } else if missing < -SLIP {
-            outcome.repeated -= seconds;
-        }
-    }
-    let mut last = struck;
-    let arrivals = segments.iter().flat_map(|heard| &heard.arrivals).map(|&(at, _)| at);
-    for at in arrivals.filter(|&at| at > struck).chain([end]) {
-        let span = at.saturating_duration_since(last).as_secs_f64();
-        outcome.pause = outcome.pause.max(span);
-        if span > 0.5 {
-            outcome.pauses.push((after(line_in.ns(last)), after(line_in.ns(at))));
-        }
-        last = at;
-    }
-    Ok(outcome)
-}
-
-/// Where the first whole packet begins.
-fn first_packet(bytes: &[u8], packet: usize) -> Option<usize> {
-    let fits = |at: usize| {
-        bytes.get(at..).and_then(PacketHeader::parse).is_some_and(|header| header.length == packet)
-    };
-    (0..bytes.len()).find(|&at| (0..4).all(|step| fits(at + step * packet)))
-}
-
-/// The left channel, and how many lines ffmpeg printed.
-fn decode(bytes: &[u8]) -> Result<(Vec<f32>, usize)> {
-    // Stereo as it is: ffmpeg warns when it takes one channel out.
-    let (sound, said) = ffmpeg(bytes, "mp3", &["-f", "f32le", "-"])?;
-    let (samples, _) = sound.as_chunks::<4>();
-    let sound = samples.iter().step_by(2).map(|four| f32::from_le_bytes(*four)).collect();
-    Ok((sound, said.len()))
-}
-
-/// Where each packet ends, the first of which begins at `start`; what is no packet is passed over, as decoders do.
-fn ends(bytes: &[u8], start: usize, packet: usize) -> Vec<usize> {
-    let mut ends = Vec::new();
-    let mut at = start;
-    while at < bytes.len() {
-        if PacketHeader::parse(&bytes[at..]).is_some_and(|header| header.length == packet) {
-            at += packet;
-            ends.push(at);
-        } else {
-            at += 1;
-        }
-    }
-    ends
-}
-
-/// Clicks with their place in the loop: known by the intervals on both sides, or by one interval from a known neighbour.
-fn recognise(programme: &Programme, found: &[usize]) -> Vec<(usize, usize)> {
-    let count = programme.clicks.len();
-    let place_of = |click: usize| programme.clicks.iter().position(|&known| known == click);
-    let interval = |from: usize| {
-        let (a, b) = (programme.clicks[from], programme.clicks[(from + 1) % count]);
-        (b + programme.frames - a) % programme.frames
-    };
-    let mut places: Vec<Option<usize>> =
-        (0..found.len()).map(|index| programme.recognise(found, index).and_then(place_of)).collect();
-    let fits = |heard: usize, from: usize| interval(from).abs_diff(heard) <= SMEAR;
-    for index in 1..found.len() {
-        if let (Some(before), None) = (places[index - 1], places[index])
-            && fits(found[index] - found[index - 1], before)
-        {
-            places[index] = Some((before + 1) % count);
-        }
-    }
-    for index in (1..found.len()).rev() {
-        if let (None, Some(place)) = (places[index - 1], places[index])
-            && fits(found[index] - found[index - 1], (place + count - 1) % count)
-        {
-            places[index - 1] = Some((place + count - 1) % count);
-        }
-    }
-    let known = found.iter().zip(places);
-    known.filter_map(|(&at, place)| place.map(|place| (at, programme.clicks[place]))).collect()
-}

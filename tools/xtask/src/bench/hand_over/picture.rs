@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::peers::{BROKEN, PeerOutcome};
+use super::clicks::PeerOutcome;
+use super::peers::BROKEN;
 
 /// Seconds shown before and after the cut.
 const BEFORE: f64 = 5.0;

@@ -1,14 +1,15 @@
 //! The results as Markdown, and which requirements they miss.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use super::cell::{Cell, Event, word};
+use super::clicks::{PeerOutcome, less_ms};
 use super::judge::{Part, Phase, Verdict};
-use super::peers::{BOX, PeerOutcome};
-use super::run::{Hand, Outcome, SLOW};
+use super::peers::Peer;
+use super::requirements::{self, Requirement};
+use super::run::{Hand, Outcome, SLOW, SOURCE_TIMEOUT};
 
 /// Everything that was heard, run by run.
 #[derive(Debug, Serialize)]
@@ -18,7 +19,8 @@ pub(super) struct Results {
     /// How the box was set up.
     pub(super) hand: String,
     #[serde(skip)]
-    manner: Hand,
+    pub(super) manner: Option<Hand>,
+    pub(super) lanes: usize,
     pub(super) seconds: u64,
     /// Runs that did not fit into the time.
     pub(super) left_out: usize,
@@ -28,6 +30,8 @@ pub(super) struct Results {
     pub(super) rig: Vec<String>,
     /// Runs in which it failed once.
     pub(super) again: Vec<String>,
+    /// What was required, and what of it was seen; made from all the rest.
+    pub(super) requirements: Vec<Requirement>,
 }
 
 /// One phase of all runs of a cell, the worst listener of each run.
@@ -42,28 +46,32 @@ struct Row {
 }
 
 impl Results {
-    pub(super) fn new(runs: u32, manner: Hand) -> Self {
+    /// Nothing yet; `manner` is how the box is set up, if not as each cell says.
+    pub(super) fn new(runs: u32, lanes: usize, manner: Option<Hand>) -> Self {
         let hand = match manner {
-            Hand::PlainReconnect => "plain reconnect",
-            Hand::Proven { evict: true } => "proven server, eviction allowed",
-            Hand::Proven { evict: false } => "proven server, eviction refused",
+            None => "proven server, eviction allowed but where the cell says that the box waits",
+            Some(Hand::PlainReconnect) => "plain reconnect",
+            Some(Hand::Proven { evict: true }) => "proven server, eviction allowed",
+            Some(Hand::Proven { evict: false }) => "proven server, eviction refused",
         };
         Self {
             runs,
             hand: hand.to_owned(),
             manner,
+            lanes,
             seconds: 0,
             left_out: 0,
             outcomes: Vec::new(),
             peers: Vec::new(),
             rig: Vec::new(),
             again: Vec::new(),
+            requirements: Vec::new(),
         }
     }
 
     /// Cells with outcomes, in the table's order.
-    fn cells(&self) -> Vec<(Cell, Vec<&Outcome>)> {
-        Cell::all()
+    pub(super) fn cells(&self) -> Vec<(Cell, Vec<&Outcome>)> {
+        Cell::all(self.manner)
             .into_iter()
             .map(|cell| {
                 let name = cell.name();
@@ -73,13 +81,31 @@ impl Results {
             .collect()
     }
 
+    /// Peers with outcomes, in the order they run.
+    pub(super) fn contenders(&self) -> Vec<(Peer, Vec<&PeerOutcome>)> {
+        Peer::all(self.manner)
+            .into_iter()
+            .map(|peer| {
+                let name = peer.name();
+                (peer, self.peers.iter().filter(|outcome| outcome.peer == name).collect::<Vec<_>>())
+            })
+            .filter(|(_, outcomes)| !outcomes.is_empty())
+            .collect()
+    }
+
+    /// Says which requirements were met, once all runs are in.
+    pub(super) fn conclude(&mut self) {
+        self.requirements = requirements::all(self);
+    }
+
     /// All tables that there are figures for.
     pub(super) fn markdown(&self) -> String {
         let mut text = format!(
-            "{} runs in {} min {} s, {}. Packets and pauses are those of the worst listener of each run.\n",
+            "{} runs in {} min {} s, {} lanes at once, {}. Packets and pauses are those of the worst listener of each run.\n",
             self.outcomes.len() + self.peers.len(),
             self.seconds / 60,
             self.seconds % 60,
+            self.lanes,
             self.hand
         );
         if self.left_out > 0 {
@@ -97,7 +123,8 @@ impl Results {
         }
         self.write_summary(&mut text);
         self.write_cells(&mut text);
-        self.write_peers(&mut text);
+        self.write_contenders(&mut text);
+        requirements::write(&self.requirements, &mut text);
         text
     }
 
@@ -112,7 +139,8 @@ impl Results {
             for phase in Phase::EVENTFUL {
                 let mut row = Row::default();
                 for (cell, outcomes) in self.cells() {
-                    if cell.event == event {
+                    // Where the box waits, its pause is another.
+                    if cell.event == event && cell.hand != Hand::WAITS || self.manner.is_some() {
                         outcomes.iter().for_each(|outcome| row.add(outcome, phase));
                     }
                 }
@@ -155,33 +183,62 @@ impl Results {
         }
     }
 
-    fn write_peers(&self, text: &mut String) {
-        let names: BTreeSet<&str> = self.peers.iter().map(|outcome| outcome.peer.as_str()).collect();
-        if names.is_empty() {
+    fn write_contenders(&self, text: &mut String) {
+        let contenders = self.contenders();
+        if contenders.is_empty() {
             return;
         }
-        *text += "\nOn the test card; seconds of programme that a listener never heard, until the uplink was back for 25 s.\n\n\
-                  | who, event | runs | lost median | max | repeated | complaints median | connection kept | pause median | max | mpv stalls, median | max |\n\
+        *text += "\nOn the test card: seconds of programme that a listener never heard, until the uplink was back for 25 s and \
+                  nobody caught up any more. Back: first byte after the healing. Older: the lag that stayed.\n\n\
+                  | who, event | runs | lost median | max | repeated | complaints median | connection kept | pause median | max | back, max | older, max |\n\
                   |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
-        for name in names {
-            let outcomes: Vec<&PeerOutcome> = self.peers.iter().filter(|one| one.peer == name).collect();
-            let lost: Vec<f64> = outcomes.iter().map(|one| one.lost).collect();
-            let pauses: Vec<f64> = outcomes.iter().map(|one| one.pause).collect();
-            let stalls = || outcomes.iter().map(|one| one.mpv.stalls);
-            let complaints = median(outcomes.iter().map(|one| one.complaints as f64).collect());
-            let repeated = outcomes.iter().map(|one| one.repeated).fold(0.0, f64::max);
+        for (peer, outcomes) in &contenders {
+            let of = |figure: fn(&PeerOutcome) -> f64| Figures::of(outcomes.iter().map(|one| figure(one)));
+            let (lost, pause) = (of(|one| one.lost), of(|one| one.pause));
             let kept = outcomes.iter().filter(|one| one.kept).count();
             let _ = writeln!(
                 text,
-                "| {name} | {} | {:.1} s | {:.1} s | {repeated:.1} s | {complaints:.0} | {kept} of {} | {:.1} s | {:.1} s | {:.0} | {} |",
+                "| {} | {} | {:.1} s | {:.1} s | {:.1} s | {:.0} | {kept} of {} | {:.1} s | {:.1} s | {:.1} s | {:.1} s |",
+                peer.name(),
                 outcomes.len(),
-                median(lost.clone()),
-                lost.iter().copied().fold(0.0, f64::max),
+                lost.median,
+                lost.most,
+                of(|one| one.repeated).most,
+                of(|one| one.complaints as f64).median,
                 outcomes.len(),
-                median(pauses.clone()),
-                pauses.iter().copied().fold(0.0, f64::max),
-                median(stalls().map(|count| count as f64).collect()),
-                stalls().max().unwrap_or(0),
+                pause.median,
+                pause.most,
+                of(|one| one.back.unwrap_or(f64::INFINITY)).most,
+                of(|one| one.older.unwrap_or(f64::INFINITY)).most,
+            );
+        }
+        *text += "\nWhat players made of the same. Buffers: a player that only holds back what it was given (simulated), and what \
+                  Chromium had ready (it may hold more), at the fault and at the end. The slow listener may read 1.25 times the programme's bytes.\n\n\
+                  | who, event | mpv stalls, median | max | waited, max | Chromium stalls, median | max | waited, max | both played on | Chromium had ready | then, least | buffer | then, least | slow: kept | lost, max | buffer | then, least |\n\
+                  |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+        for (peer, outcomes) in &contenders {
+            let of = |figure: fn(&PeerOutcome) -> f64| Figures::of(outcomes.iter().map(|one| figure(one)));
+            let (mpv, chromium) = (of(|one| one.mpv.stalls as f64), of(|one| f64::from(one.chromium.stalls)));
+            let all = outcomes.len();
+            let on = outcomes.iter().filter(|one| one.mpv.kept && one.chromium.end.is_none()).count();
+            let slow = outcomes.iter().filter(|one| one.slow.kept).count();
+            let _ = writeln!(
+                text,
+                "| {} | {:.0} | {:.0} | {:.1} s | {:.0} | {:.0} | {:.1} s | {on} of {all} | {:.1} s | {:.1} s | {:.1} s | {:.1} s | {slow} of {all} | {:.1} s | {:.1} s | {:.1} s |",
+                peer.name(),
+                mpv.median,
+                mpv.most,
+                of(|one| one.mpv.waited).most,
+                chromium.median,
+                chromium.most,
+                of(|one| one.chromium.waited).most,
+                of(|one| one.chromium.held_before).median,
+                of(|one| one.chromium.held_after).least,
+                of(|one| one.player.buffer_before_ms as f64 / 1e3).median,
+                of(|one| one.player.buffer_after_ms as f64 / 1e3).least,
+                of(|one| one.slow.lost).most,
+                of(|one| one.slow.player.buffer_before_ms as f64 / 1e3).median,
+                of(|one| one.slow.player.buffer_after_ms as f64 / 1e3).least,
             );
         }
     }
@@ -193,9 +250,9 @@ impl Results {
         if self.left_out > 0 {
             failures.push(format!("{} runs did not fit into the time", self.left_out));
         }
-        for one in self.peers.iter().filter(|one| one.peer.starts_with(BOX)) {
-            if one.lost > 0.0 || one.repeated > 0.0 || one.complaints > 0 || !one.kept {
-                failures.push(format!("{} run {}: {}", one.peer, one.run, one.in_short()));
+        for (peer, outcomes) in self.contenders() {
+            for one in outcomes {
+                failures.extend(one.missed(peer).map(|what| format!("{} run {}: {what}", one.peer, one.run)));
             }
         }
         for (cell, outcomes) in self.cells() {
@@ -216,7 +273,7 @@ impl Results {
                 }
                 for verdict in &outcome.verdicts {
                     failures.extend(
-                        self.missed(cell, verdict)
+                        missed(cell, verdict)
                             .map(|what| format!("{name}, {} listener: {what}", verdict.listener)),
                     );
                 }
@@ -224,45 +281,46 @@ impl Results {
         }
         failures
     }
+}
 
-    fn missed(&self, cell: Cell, verdict: &Verdict) -> impl Iterator<Item = String> {
-        let mut missed = Vec::new();
-        for part in &verdict.parts {
-            let may_tear = if part.phase == Phase::Calm { 0 } else { cell.event.may_tear() };
-            if part.lost > 0 || part.repeated > 0 || part.torn > may_tear {
-                missed.push(format!("{}: {}", phase_name(part.phase), part.flaws.join(", ")));
-            }
-            if let Some(limit) = self.pause_limit(cell, part)
-                && part.pause_ms > limit
-                && verdict.listener != SLOW
-            {
-                missed.push(format!(
-                    "{}: a pause of {} ms, {limit} allowed",
-                    phase_name(part.phase),
-                    part.pause_ms
-                ));
-            }
+/// The requirements that one listener's verdict misses.
+fn missed(cell: Cell, verdict: &Verdict) -> impl Iterator<Item = String> {
+    let mut missed = Vec::new();
+    for part in &verdict.parts {
+        let may_tear = if part.phase == Phase::Calm { 0 } else { cell.event.may_tear() };
+        if part.lost > 0 || part.repeated > 0 || part.torn > may_tear {
+            missed.push(format!("{}: {}", phase_name(part.phase), part.flaws.join(", ")));
         }
-        // What is torn, ffmpeg may say so.
-        if verdict.complaints > 0 && cell.event.may_tear() == 0 {
-            missed.push(format!("ffmpeg, {} lines: {}", verdict.complaints, verdict.complained.join("; ")));
+        if let Some(limit) = pause_limit(cell, part)
+            && part.pause_ms > limit
+            && verdict.listener != SLOW
+        {
+            missed.push(format!(
+                "{}: a pause of {} ms, {limit} allowed",
+                phase_name(part.phase),
+                part.pause_ms
+            ));
         }
-        if let Some(how) = &verdict.ended {
-            missed.push(format!("its connection ended: {how}"));
-        }
-        missed.into_iter()
     }
+    // What is torn, ffmpeg may say so.
+    if verdict.complaints > 0 && cell.event.may_tear() == 0 {
+        missed.push(format!("ffmpeg, {} lines: {}", verdict.complaints, verdict.complained.join("; ")));
+    }
+    if let Some(how) = &verdict.ended {
+        missed.push(format!("its connection ended: {how}"));
+    }
+    missed.into_iter()
+}
 
-    /// What a fail-over after a silent cut may take.
-    fn pause_limit(&self, cell: Cell, part: &Part) -> Option<u64> {
-        if cell.event != Event::Silent || part.phase != Phase::FailOver {
-            return None;
-        }
-        match self.manner {
-            Hand::PlainReconnect => None,
-            Hand::Proven { evict: true } => Some(cell.pair.pause_ms()),
-            Hand::Proven { evict: false } => Some(11_500),
-        }
+/// What a fail-over after a silent cut may take.
+pub(super) fn pause_limit(cell: Cell, part: &Part) -> Option<u64> {
+    if cell.event != Event::Silent || part.phase != Phase::FailOver {
+        return None;
+    }
+    match cell.hand {
+        Hand::PlainReconnect => None,
+        Hand::Proven { evict: true } => Some(cell.pair.pause_ms()),
+        Hand::Proven { evict: false } => Some(u64::from(SOURCE_TIMEOUT) * 1_000 + 1_500),
     }
 }
 
@@ -335,22 +393,20 @@ pub(super) fn in_short(outcome: &Outcome) -> String {
     text
 }
 
-fn judged(outcome: &Outcome) -> impl Iterator<Item = &Verdict> {
+pub(super) fn judged(outcome: &Outcome) -> impl Iterator<Item = &Verdict> {
     outcome.verdicts.iter().filter(|verdict| verdict.listener != SLOW)
 }
 
-fn kept(outcome: &Outcome) -> bool {
+pub(super) fn kept(outcome: &Outcome) -> bool {
     outcome.verdicts.iter().all(|verdict| verdict.ended.is_none())
 }
 
 /// What a player's buffer holds less than before, in milliseconds.
-fn buffer_lost(outcome: &Outcome) -> u64 {
-    let lost =
-        |verdict: &Verdict| verdict.player.buffer_before_ms.saturating_sub(verdict.player.buffer_after_ms);
-    judged(outcome).map(lost).max().unwrap_or(0)
+pub(super) fn buffer_lost(outcome: &Outcome) -> u64 {
+    judged(outcome).map(|verdict| less_ms(&verdict.player)).max().unwrap_or(0)
 }
 
-fn slow_is_whole(outcome: &Outcome) -> bool {
+pub(super) fn slow_is_whole(outcome: &Outcome) -> bool {
     outcome.verdicts.iter().filter(|verdict| verdict.listener == SLOW).all(|verdict| {
         verdict.ended.is_none() && verdict.parts.iter().all(|part| part.lost + part.repeated + part.torn == 0)
     })
@@ -365,7 +421,19 @@ const fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
+/// The figures of several runs.
+pub(super) struct Figures {
+    pub(super) least: f64,
+    pub(super) median: f64,
+    pub(super) most: f64,
+}
+
+impl Figures {
+    /// All zero if there are none.
+    pub(super) fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(0.0);
+        Self { least: at(0), median: at(values.len() / 2), most: at(values.len().saturating_sub(1)) }
+    }
 }

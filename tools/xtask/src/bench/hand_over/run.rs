@@ -18,6 +18,7 @@ use e2e::settings::{Input, Mount, Output, Settings};
 use e2e::{Build, wait};
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
+use units::SampleRate;
 use units::snapshot::{MountState, Role};
 
 use super::cell::{Cell, Strike, Transport};
@@ -30,10 +31,9 @@ use crate::interrupt::Interrupt;
 pub(super) struct Stage<'a> {
     pub(super) truth: Truth,
     pub(super) ears: Ears,
-    /// The programme as the box's file input.
-    pub(super) programme: PathBuf,
+    /// The programme as the box's file input, at 48 kHz and at 44.1 kHz.
+    pub(super) programmes: [PathBuf; 2],
     pub(super) certificate: Certificate,
-    pub(super) manner: Hand,
     /// Where the logs of runs with flaws go.
     pub(super) kept: PathBuf,
     /// Whether what was heard in them goes there as well.
@@ -54,6 +54,9 @@ pub(super) enum Hand {
 }
 
 impl Hand {
+    pub(super) const EVICTS: Self = Self::Proven { evict: true };
+    pub(super) const WAITS: Self = Self::Proven { evict: false };
+
     /// The server's address for the mount that belongs on this uplink.
     pub(super) const fn ingest(self, uplink: Uplink) -> Ipv4Addr {
         match self {
@@ -104,6 +107,8 @@ impl Outcome {
 const START: Duration = Duration::from_secs(30);
 /// A pause that is worth a log: no hand-over needs so long where the server may be asked to end a source.
 const LONG_PAUSE_MS: u64 = 2_500;
+/// How long a server keeps a silent source unless its provider says otherwise, in seconds.
+pub(super) const SOURCE_TIMEOUT: u32 = 10;
 /// Bytes of the newest sound that a new listener gets at once.
 const BURST: u32 = 65_535;
 /// How long nothing happens after all listeners have joined.
@@ -162,11 +167,12 @@ impl<'a> Scene<'a> {
             version: cell.server.version(),
             bind: Ipv4Addr::UNSPECIFIED,
             burst: BURST,
+            source_timeout: SOURCE_TIMEOUT,
             tls: Some(stage.certificate.file.clone()),
             ..Headend::default()
         };
         let server = lane.world.inside(|| headend.start())??;
-        if stage.manner == (Hand::Proven { evict: true }) {
+        if cell.hand == Hand::EVICTS {
             // Who may not end a source is told so before the server looks whether it is there.
             let user = ("source", SOURCE_PASSWORD);
             let status = lane.world.inside(|| end_source(server.port(), "/nobody", user))??;
@@ -178,9 +184,13 @@ impl<'a> Scene<'a> {
             known.push(stage.truth.packets(mount.rendition())?);
         }
         known.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        let settings =
-            Settings { meters: false, ..Settings::new(Input::File(stage.programme.clone()), output) };
-        let box_ = lane.home.inside(|| start(stage.manner, &settings))??;
+        let [at_48, at_44] = &stage.programmes;
+        let programme = match cell.pair.rate() {
+            SampleRate::Hz48000 => at_48,
+            SampleRate::Hz44100 => at_44,
+        };
+        let settings = Settings { meters: false, ..Settings::new(Input::File(programme.clone()), output) };
+        let box_ = lane.home.inside(|| start(cell.hand, SOURCE_TIMEOUT, &settings))??;
         let per_second = u64::from(cell.pair.kbit().0) * 125;
         Ok(Self { stage, ears: Vec::new(), box_, server, lane, known, per_second, begun })
     }
@@ -382,8 +392,8 @@ fn end_source(port: u16, mount: &str, (user, password): (&str, &str)) -> Result<
 fn output(stage: &Stage<'_>, cell: Cell, server: &Icecast) -> Output {
     let (high, low) = cell.pair.kbit();
     let mount = |path: &str, kbit, uplink: Uplink| {
-        let address = stage.manner.ingest(uplink).to_string();
-        match cell.transport {
+        let address = cell.hand.ingest(uplink).to_string();
+        let mount = match cell.transport {
             Transport::Plain => {
                 Mount::icecast(server.url(path).replace("127.0.0.1", &address), cell.pair.codec(), kbit)
             }
@@ -391,30 +401,32 @@ fn output(stage: &Stage<'_>, cell: Cell, server: &Icecast) -> Output {
                 Mount::icecast(server.tls_url(path).replace("localhost", &address), cell.pair.codec(), kbit)
                     .with(&format!("tls = {{ pin = \"sha256:{}\" }}", stage.certificate.pin))
             }
-        }
+        };
+        mount.rate(cell.pair.rate())
     };
     Output::pair("main", mount("/live", high, Uplink::Preferred), mount("/live_fallback", low, Uplink::Spare))
 }
 
-/// Starts the box with its uplinks and what a survey would have found.
-pub(super) fn start(hand: Hand, settings: &Settings) -> Result<Daemon> {
+/// Starts the box with its uplinks and what a survey would have found, such as how many seconds the server keeps a silent
+/// source.
+pub(super) fn start(hand: Hand, source_timeout: u32, settings: &Settings) -> Result<Daemon> {
     let folder = tempfile::Builder::new().prefix("mainstay-box-").tempdir()?;
     let path = settings.write(folder.path())?;
     if let Hand::Proven { evict } = hand {
         let text = std::fs::read_to_string(&path)?;
-        std::fs::write(&path, proven(&text, evict)?)?;
+        std::fs::write(&path, proven(&text, evict, source_timeout)?)?;
     }
     Daemon::start_in(Build::Release, settings, folder)
 }
 
 /// The settings file with two uplinks, and the server's profile in the output `main`.
-fn proven(text: &str, evict: bool) -> Result<String> {
+fn proven(text: &str, evict: bool, source_timeout: u32) -> Result<String> {
     let name = "name = \"main\"\n";
     let (before, after) = text.split_once(name).context("the settings have no output main")?;
     let mut made = format!(
         "{before}{name}standby = \"auto\"\nreturn = \"auto\"\nsettle = \"{SETTLE}\"\nlone_uplink = \"primary-only\"\n\n\
          [output.proven]\nfallback = true\noverride = true\nevict = {evict}\nburst = {BURST}\nqueue = 524288\n\
-         source_timeout = \"10 s\"\n{after}"
+         source_timeout = \"{source_timeout} s\"\n{after}"
     );
     for uplink in Uplink::BOTH {
         let interface = uplink.interface();

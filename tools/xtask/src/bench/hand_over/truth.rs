@@ -13,7 +13,6 @@ use units::header::PacketHeader;
 /// Seconds of programme that are made: more than any run lasts.
 const SECONDS: usize = 240;
 const CHANNELS: usize = 2;
-const RATE: usize = 48_000;
 /// Known packets in a row that begin the judging: before, a listener who joined in mid-packet hears the rest of it.
 const CHAIN: usize = 3;
 
@@ -73,7 +72,7 @@ pub(super) enum FlawKind {
 }
 
 impl Truth {
-    /// Of a looped programme (interleaved 16-bit stereo at 48 kHz) as the box's file input reads it.
+    /// Of a looped programme (interleaved 16-bit stereo, at whatever rate a rendition has) as the box's file input reads it.
     pub(super) fn of(programme: &[i16]) -> Self {
         Self {
             programme: programme.iter().map(|&sample| f32::from(sample) / 32_768.0).collect(),
@@ -99,7 +98,7 @@ impl Packets {
         // As the box does: the lead puts every rendition on one grid.
         encoder.encode(&vec![0.0; encoder.lead() as usize * CHANNELS], &mut |_| ())?;
         let (mut bytes, mut starts) = (Vec::new(), vec![0]);
-        let mut left = seconds * RATE * CHANNELS;
+        let mut left = seconds * rendition.rate.hz() as usize * CHANNELS;
         while left > 0 {
             let now = &programme[..programme.len().min(left)];
             encoder
@@ -281,19 +280,22 @@ fn common_rev(a: &[u8], b: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
     use units::{BitRate, Channels, Codec, SampleRate};
 
-    fn mp3(kbit: u32) -> Rendition {
+    const RATE: usize = 48_000;
+
+    fn mp3(kbit: u32, rate: SampleRate) -> Rendition {
         Rendition {
             codec: Codec::Mp3,
-            rate: SampleRate::Hz48000,
+            rate,
             channels: Channels::Stereo,
             bitrate: BitRate::from_kbit(kbit).unwrap(),
         }
     }
 
     /// Noise, so that no two packets are alike; one second of silence, in which many are.
-    fn renditions() -> Vec<Arc<Packets>> {
+    fn renditions(rate: SampleRate) -> Vec<Arc<Packets>> {
         let mut dice = 1_u32;
         let mut noise: Vec<f32> = (0..20 * RATE * CHANNELS)
             .map(|_| {
@@ -302,7 +304,7 @@ mod tests {
             })
             .collect();
         noise[6 * RATE * CHANNELS..7 * RATE * CHANNELS].fill(0.0);
-        [320, 192].map(|kbit| Arc::new(Packets::encode(mp3(kbit), &noise, 20).unwrap())).into()
+        [320, 192].map(|kbit| Arc::new(Packets::encode(mp3(kbit, rate), &noise, 20).unwrap())).into()
     }
 
     fn stretch(packets: &Packets, from: u32, to: u32) -> Vec<u8> {
@@ -319,7 +321,7 @@ mod tests {
 
     #[test]
     fn hand_overs_are_judged_to_the_packet() {
-        let known = renditions();
+        let known = renditions(SampleRate::Hz48000);
         let (high, low) = (&known[0], &known[1]);
 
         // From one rendition to the other and back over silence, joined and left in mid-packet.
@@ -346,6 +348,26 @@ mod tests {
         let mut heard = stretch(high, 10, 51);
         heard.extend([0x55; 700]);
         heard.extend(stretch(high, 51, 80));
+        assert_eq!(judged(&score(&heard, &known)), (0, 0, 1));
+    }
+
+    #[test]
+    fn padded_packets_are_judged_by_their_own_length() {
+        let known = renditions(SampleRate::Hz44100);
+        let (high, low) = (&known[0], &known[1]);
+        let lengths: BTreeSet<usize> = (10..50).map(|place| high.packet(place).len()).collect();
+        assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [1044, 1045]);
+
+        let mut heard = stretch(high, 10, 50);
+        heard.extend(stretch(low, 50, 80));
+        heard.extend(stretch(high, 80, 100));
+        assert_eq!(judged(&score(&heard, &known)), (0, 0, 0));
+
+        // One byte of padding too few.
+        let padded = (50..80).find(|&place| high.packet(place).len() == 1045).unwrap();
+        let mut heard = stretch(high, 10, padded + 1);
+        heard.pop();
+        heard.extend(stretch(high, padded + 1, 100));
         assert_eq!(judged(&score(&heard, &known)), (0, 0, 1));
     }
 }
