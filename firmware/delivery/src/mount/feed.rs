@@ -159,7 +159,7 @@ impl Feed {
         self.joint = cut.at;
         self.skip_at = None;
         self.owed = true;
-        self.gate = written + rest + block;
+        self.gate = written.saturating_add(rest).saturating_add(block);
         self.frozen = false;
     }
 

@@ -169,7 +169,7 @@ impl Stream {
         }
         deadline = self.resume_at.map_or(deadline, |resume| deadline.min(resume));
         if self.owes() {
-            let patience = if self.flow == Flow::Stalled { kept + MARGIN } else { STALL };
+            let patience = if self.flow == Flow::Stalled { kept.saturating_add(MARGIN) } else { STALL };
             deadline = deadline.min(self.measure_at).min(self.progress + patience);
         }
         self.proof.deadline().map_or(deadline, |proof| deadline.min(proof))
@@ -249,10 +249,11 @@ impl Stream {
                 self.longest_pause = self.longest_pause.max(now.since(self.last_write));
             }
             // A block's last byte belongs to what went before it, however long that took to be acknowledged.
-            let completes = self.feed.is_careful() && bytes == 1 && (self.written + 1).is_multiple_of(block);
+            let completes =
+                self.feed.is_careful() && bytes == 1 && self.written.saturating_add(1).is_multiple_of(block);
             if self.written == 0 || (now.since(self.last_write) >= APART && !completes) {
-                let most = self.written - self.written % block + block;
-                self.reads = [most.min(self.written + u64::from(bytes)), self.reads[0]];
+                let most = (self.written - self.written % block).saturating_add(block);
+                self.reads = [most.min(self.written.saturating_add(bytes.into())), self.reads[0]];
             }
             self.last_write = now;
             self.feed.wrote(now, self.written, bytes.into(), own);
@@ -322,7 +323,7 @@ impl Mount {
 
     pub(super) fn stream_tick(&mut self, step: &mut Step<'_>) {
         let now = step.now;
-        let patience = self.kept + MARGIN;
+        let patience = self.kept.saturating_add(MARGIN);
         let State::Streaming(stream) = &mut self.state else { return };
         if !stream.settled && stream.flow == Flow::Live && now.since(stream.accepted) >= SETTLE {
             stream.settled = true;

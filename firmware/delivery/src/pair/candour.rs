@@ -246,7 +246,7 @@ impl Candour {
     ) {
         let lacks = match answer {
             Answer::Source { read: Some(read), agent: Some(named), .. } if named == agent => {
-                match (acked.is_some_and(|acked| read + COUNT_SLACK < acked), low) {
+                match (acked.is_some_and(|acked| read.saturating_add(COUNT_SLACK) < acked), low) {
                     (true, Low::Bytes(since)) => Low::Bytes(since),
                     (true, Low::Nothing | Low::Source) => Low::Bytes(now),
                     (false, _) => Low::Nothing,
