@@ -173,6 +173,32 @@ fn without_an_eviction_the_servers_own_timeout_is_waited_for() {
 }
 
 #[test]
+fn what_was_heard_of_a_primary_whose_acknowledgements_are_lost_is_not_sent_again() {
+    // Its last block arrives, and the box is not told: but its probe hears it, and then what the fallback makes of it.
+    let mut trials = Vec::new();
+    for (rates, entries) in [((320, 320), 1), ((320, 192), 1), ((128, 128), 1), ((64, 48), 10)] {
+        for (uplinks, way) in [([1, 1], Way::Down), ([1, 1], Way::Both), ([15, 35], Way::Down)] {
+            for moment in 0..8_u32 {
+                let faults = vec![
+                    Fault::new(30.0 + f64::from(moment) * 0.1173, 18.0, What::Dark(way)),
+                    Fault::new(80.0 + f64::from(moment) * 0.0673, 18.0, What::Dark(way)),
+                ];
+                let name = format!("unacknowledged {rates:?} over {uplinks:?} ms, {way:?}, {moment}");
+                let mut trial = Trial::paired(&name, moment.into(), 130, rates);
+                trial.course = Course::HandOver { evict: false, settle: 5.0 };
+                trial.server.source_may_evict = false;
+                // A slow one is moved back before it has caught up.
+                trial.listeners.truncate(1);
+                trials.push(Trial { faults, most: Most::WHOLE, entries, uplinks: uplinks.to_vec(), ..trial });
+            }
+        }
+    }
+    let count = trials.len() as u64;
+    let moves = sweep(trials, |_, world| world.deeds().moves);
+    assert_eq!(moves, 4 * count, "there and back, twice each time");
+}
+
+#[test]
 fn a_server_that_ends_the_primary_itself_tears_two_packets_at_most() {
     // At any moment of the fallback's turns and of the packets' coming, on short ways and on long ones. Who hears filler hears
     // the packet that it broke into again, and whole.

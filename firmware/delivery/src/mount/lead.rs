@@ -28,6 +28,8 @@ pub(crate) struct Sight {
     pub acked: u64,
     /// The last time an acknowledgement came, or nothing was owed.
     pub progress: Instant,
+    /// The last time an acknowledgement came.
+    pub answered: Instant,
     /// Something is written and not acknowledged, or could not be written.
     pub owes: bool,
     pub path: PathSight,
@@ -377,6 +379,7 @@ fn sight(stream: &Stream) -> Sight {
         written: stream.written,
         acked: stream.acked,
         progress: stream.progress,
+        answered: stream.answered,
         owes: stream.owes(),
         path: stream.sight,
         surely_read: stream.surely_read(),

@@ -42,6 +42,8 @@ pub(super) struct Stream {
     longest_pause: Duration,
     /// The last time an acknowledgement came, or nothing was owed.
     pub progress: Instant,
+    /// The last time an acknowledgement came.
+    pub answered: Instant,
     measure_at: Instant,
     /// When what waits for its time may be written.
     resume_at: Option<Instant>,
@@ -95,6 +97,7 @@ impl Stream {
             last_write: now,
             longest_pause: Duration::ZERO,
             progress: now,
+            answered: now,
             measure_at: now + MEASURE_EAGERLY,
             resume_at: None,
             reads: [0; 2],
@@ -215,7 +218,7 @@ impl Stream {
         if acked > self.acked {
             totals.acked = totals.acked.saturating_add(acked - self.acked);
             self.acked = acked;
-            self.progress = now;
+            (self.progress, self.answered) = (now, now);
         }
         if self.feed.is_careful() && self.owes() && now.since(self.progress) < STALL {
             let pace = (now.since(self.progress) / 4).clamp(CARE, MEASURE_FROZEN);

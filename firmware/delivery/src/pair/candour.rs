@@ -513,7 +513,7 @@ impl Pair {
         // A window that whatever acknowledges has closed says nothing of the server.
         let path = PathSight { zero_window: false, ..sight.path };
         let body = heard.and_then(|heard| Some((mount.body_of(heard.rendition, heard.upto)?, heard.at)));
-        let Some((body, at)) = body else { return Sight { path, ..sight } };
+        let Some((body, at)) = body else { return Sight { answered: sight.progress, path, ..sight } };
         let block = mount.profile().block.unwrap_or(1);
         let rate = mount.config().rendition.bitrate.bytes_per_second().max(1);
         // Blocks are heard one at a time, and not as evenly as acknowledged: as if the way were so long.
@@ -523,7 +523,7 @@ impl Pair {
         // What even the liar does not acknowledge is missing all the more.
         let progress = if unheard { at } else { at.max(sight.progress) };
         let owes = unheard || sight.owes;
-        Sight { acked: body.min(sight.written), owes, progress, path, ..sight }
+        Sight { acked: body.min(sight.written), owes, progress, answered: progress, path, ..sight }
     }
 
     /// Whether the path is known to be whole that a return would take: something on it may take the connection without it.

@@ -25,6 +25,8 @@ pub(super) struct Doubt {
     good: Instant,
     /// Bytes acknowledged then.
     acked: u64,
+    /// The last body byte that the probe is known to have heard of it, and when it did.
+    heard: Option<(u64, Instant)>,
     /// When the doubt began.
     began: Instant,
     pub look: Look,
@@ -82,6 +84,31 @@ pub(super) struct Moving {
     pub next: Instant,
 }
 
+impl Doubt {
+    /// Keeps what the probe heard of the primary itself: it goes on to hear what its listeners do, whoever passes that on.
+    fn note_heard(&mut self, primary: &Mount, moved: bool, written: u64, block: u64) {
+        let Some(heard) = self.look.heard.filter(|_| !moved) else { return };
+        let Some(body) = primary.body_of(heard.rendition, heard.upto) else { return };
+        // Whole blocks only: anything else is not this mount's.
+        let whole = body.is_multiple_of(block) && body <= written;
+        if whole && self.heard.is_none_or(|(before, _)| body > before) {
+            self.heard = Some((body, heard.at));
+        }
+    }
+
+    /// Whether the probe hears the fallback in its mount's place: then the listeners have moved, whatever moved them. Bytes that
+    /// the primary was to pass on as well come from it, while it can be there.
+    fn has_moved(&self, primary: &Mount, fallback: &Mount, sight: &Sight, may_be_over: bool) -> bool {
+        let Some(heard) = self.look.heard else { return false };
+        let block = primary.profile().block.unwrap_or(1);
+        let theirs = primary.body_of(heard.rendition, heard.upto);
+        let may_be_its_own = theirs.is_some_and(|body| body <= sight.written - sight.written % block);
+        self.spliced.is_some()
+            && self.look.heard_beyond(fallback, self.goes_on)
+            && (!may_be_its_own || may_be_over || self.look.holder == Holder::Nobody)
+    }
+}
+
 impl Pair {
     pub(super) fn begin_doubt(&mut self, ground: &mut Ground<'_>, cause: &str) {
         let now = ground.now;
@@ -94,7 +121,7 @@ impl Pair {
             (None, None) => return,
         };
         let sight = self.believe(primary, sight);
-        let good = if sight.owes { sight.progress } else { now };
+        let good = if sight.owes { unanswered_since(&sight) } else { now };
         if primary.sight().is_some() {
             ground.see(self.primary, WaySight::Silent);
         }
@@ -110,6 +137,7 @@ impl Pair {
             cause: format!("{cause}{why}"),
             good,
             acked: sight.acked,
+            heard: None,
             began: now,
             look: Look::default(),
             spliced: None,
@@ -253,7 +281,11 @@ impl Pair {
         let link = ready.link;
         let ready = *doubt.ready.get_or_insert(now);
         let block = ground.mounts[place].profile().block.unwrap_or(1);
-        let known = known_end(ground, (place, spare), &sight, doubt, block);
+        // It is not ended for its silence before that time has passed.
+        let may_be_over = waited >= self.policy.proven.map_or(LONGEST_GRACE, |proven| proven.source_timeout);
+        let moved = doubt.has_moved(&ground.mounts[place], &ground.mounts[spare], &sight, may_be_over);
+        doubt.note_heard(&ground.mounts[place], moved, sight.written, block);
+        let known = known_end(&sight, doubt, now, block);
         if doubt.spliced != Some(known.cut) {
             if alive.is_some() {
                 ground.with(place, |mount, step| mount.freeze(step, true));
@@ -268,6 +300,8 @@ impl Pair {
             doubt.spliced = Some(known.cut);
             doubt.goes_on = begins.unwrap_or_default();
             (doubt.on, doubt.published) = (Some(link), now);
+            // A byte would put the server's next turn off.
+            self.fill_at = now + fill_every;
             return;
         }
         if !(sure || waited >= SUSPECT) {
@@ -290,11 +324,17 @@ impl Pair {
         {
             return;
         }
-        self.decide(ground, known, waited, &sight);
+        self.decide(ground, known, (waited, moved), &sight);
     }
 
     /// The splice is published: end the primary, or wait until the server does.
-    fn decide(&mut self, ground: &mut Ground<'_>, known: Known, waited: Duration, sight: &Sight) {
+    fn decide(
+        &mut self,
+        ground: &mut Ground<'_>,
+        known: Known,
+        (waited, moved): (Duration, bool),
+        sight: &Sight,
+    ) {
         let proven = self.proven();
         let now = ground.now;
         let alive = ground.mounts[self.primary].sight().is_some();
@@ -311,15 +351,6 @@ impl Pair {
         if doubt.look.holder == Holder::Nobody {
             return self.begin_moving(ground, now + MOVED, "the server had ended the primary itself");
         }
-        // Heard in its mount's place: the listeners have moved, whatever moved them.
-        let block = ground.mounts[self.primary].profile().block.unwrap_or(1);
-        let heard_there = doubt
-            .look
-            .heard
-            .and_then(|heard| ground.mounts[self.primary].body_of(heard.rendition, heard.upto));
-        // What the primary itself may have passed on proves nothing.
-        let moved = doubt.look.heard_beyond(&ground.mounts[self.fallback], doubt.goes_on)
-            && heard_there.is_none_or(|body| body > sight.written - sight.written % block);
         let timeout = proven.source_timeout.saturating_add(TIMEOUT_SLACK);
         if moved || waited >= timeout {
             return self.begin_moving(ground, now + MOVED, "the server dropped the silent primary");
@@ -364,10 +395,12 @@ impl Pair {
         let doubt = doubt.clone();
         let now = ground.now;
         let cut = doubt.spliced.unwrap_or(doubt.acked);
-        // What the server did by itself it did before anybody could listen in.
+        // What the server did by itself it did before anybody could listen in, unless the primary itself was heard.
         let ended = match doubt.look.eviction {
             Eviction::Asked(at) | Eviction::Done(at) => Some(at),
-            Eviction::Idle | Eviction::Refused if doubt.planned.is_some() => Some(now),
+            Eviction::Idle | Eviction::Refused if doubt.planned.is_some() || doubt.heard.is_some() => {
+                Some(now)
+            }
             Eviction::Idle | Eviction::Refused => None,
         };
         let look = doubt.look.clone();
@@ -507,43 +540,34 @@ struct Known {
     heard: bool,
 }
 
-fn known_end(
-    ground: &Ground<'_>,
-    (place, spare): (usize, usize),
-    sight: &Sight,
-    doubt: &Doubt,
-    block: u64,
-) -> Known {
-    let (now, mount) = (ground.now, &ground.mounts[place]);
+fn known_end(sight: &Sight, doubt: &Doubt, now: Instant, block: u64) -> Known {
     let floor = |body: u64| body - body % block;
     let ended = doubt.look.holder == Holder::Nobody;
     // A server that ends a source and resets it had not read the last of what its kernel took.
     let acked = if sight.reset && ended { sight.acked.min(sight.surely_read) } else { sight.acked };
     let acked = floor(acked);
     let most = floor(sight.written);
-    if doubt.lies && doubt.look.heard.is_none() {
+    match doubt.heard {
         // Ended by the server unheard: on at live, as without a hand-over, and nothing twice.
-        return Known { cut: most, exact: true, heard: false };
-    }
-    // Once the primary is ended, the probe hears the fallback, which may carry the very same bytes.
-    let elsewhere = ended && doubt.look.heard_beyond(&ground.mounts[spare], doubt.goes_on);
-    let heard = doubt.look.heard.filter(|_| !elsewhere);
-    let heard = heard.and_then(|heard| Some((mount.body_of(heard.rendition, heard.upto)?, heard.at)));
-    match heard {
-        // Whole blocks only: anything else is not this mount's.
-        Some((body, at)) if body % block == 0 && (acked..=most).contains(&body) => {
-            // A burst comes at once; what has stopped growing was all there is.
+        None if doubt.lies && doubt.look.heard.is_none() => Known { cut: most, exact: true, heard: false },
+        // A burst comes at once; what has stopped growing was all there is.
+        Some((body, at)) if body >= acked => {
             let quiet = if doubt.lies { DRAINED_BEHIND } else { DRAINED };
             let drained = doubt.spliced.is_some() && now.since(at) >= quiet;
             Known { cut: body, exact: body == most || drained, heard: true }
         }
-        Some((body, _)) if body % block == 0 => Known { cut: acked, exact: acked == most, heard: true },
-        Some(_) | None => Known { cut: acked, exact: acked == most, heard: false },
+        heard => Known { cut: acked, exact: acked == most, heard: heard.is_some() },
     }
 }
 
 fn primary_way(ground: &Ground<'_>, place: usize) -> Option<crate::event::UplinkId> {
     ground.mounts[place].uplink()
+}
+
+/// Since when no byte is acknowledged, from the last one that was where that is not long ago: the server counts its turns from
+/// about there.
+fn unanswered_since(sight: &Sight) -> Instant {
+    if sight.progress.since(sight.answered) <= UNASKED { sight.answered } else { sight.progress }
 }
 
 /// When the first missing acknowledgement is one: what may be needed is being opened.
@@ -558,15 +582,18 @@ fn grace(sight: &Sight, learned: Duration) -> Duration {
 }
 
 const LOOK: Duration = Duration::from_millis(130);
+/// No socket is silent for longer while there is sound to send.
+const UNASKED: Duration = Duration::from_millis(60);
 /// A round trip of 30 ms is within the waits themselves.
 const SHORT: Duration = Duration::from_millis(60);
 /// A machine or a path that was busy for a moment must not make the next real fault a long one.
 const MOST_LEARNED: Duration = Duration::from_secs(1);
 const LONGEST_GRACE: Duration = Duration::from_secs(3);
 /// What goes on is published, and the primary is not written to any more. Early enough for the fallback's turns to be quiet
-/// when the listeners come: the server attends to them in the third one (0.25 s each) after its last byte.
-const SPLICE: Duration = Duration::from_millis(520);
-/// The path is suspect: its source may be ended.
+/// when the listeners come: the server attends to them in the third one of 0.25 s that it takes after the primary's third. Those
+/// follow on the last byte of each, so this keeps the fallback's a moment behind the primary's.
+const SPLICE: Duration = Duration::from_millis(545);
+/// The path is suspect: its source may be ended. Just before the primary's third turn.
 const SUSPECT: Duration = Duration::from_millis(700);
 /// The other path has answered within this.
 const ANSWERED: Duration = Duration::from_millis(600);
