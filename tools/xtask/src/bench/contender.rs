@@ -25,12 +25,7 @@ pub(super) enum Contender {
     /// The floor with a socket.
     Ideal,
     /// The box.
-    Box {
-        /// Whether it measures levels.
-        meters: bool,
-        /// Whether somebody looks at them, ten times a second.
-        watched: bool,
-    },
+    Box(Work),
     /// FFmpeg's ALSA input and its Icecast output.
     Ffmpeg,
     /// DarkIce.
@@ -39,16 +34,39 @@ pub(super) enum Contender {
     Liquidsoap,
 }
 
+/// What the box does beside encoding and sending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Work {
+    /// Nothing.
+    Bare,
+    /// It measures levels, loudness and faults.
+    Meters,
+    /// Somebody looks at the meters, ten times a second.
+    Watched,
+    /// It measures, and levels and limits what a raw console delivers.
+    Levels,
+}
+
+impl Work {
+    const fn meters(self) -> bool {
+        match self {
+            Self::Bare => false,
+            Self::Meters | Self::Watched | Self::Levels => true,
+        }
+    }
+}
+
 impl Contender {
     /// In the order of their turns.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Floor,
-        Self::Box { meters: false, watched: false },
+        Self::Box(Work::Bare),
         Self::Ffmpeg,
-        Self::Box { meters: true, watched: false },
+        Self::Box(Work::Meters),
         Self::Darkice,
-        Self::Box { meters: true, watched: true },
+        Self::Box(Work::Watched),
         Self::Liquidsoap,
+        Self::Box(Work::Levels),
         Self::Ideal,
     ];
 
@@ -57,9 +75,10 @@ impl Contender {
         match self {
             Self::Floor => "floor (LAME, one thread, a timer)",
             Self::Ideal => "ideal client (floor and a socket)",
-            Self::Box { meters: false, .. } => "**Mainstay**, meters off",
-            Self::Box { meters: true, watched: false } => "**Mainstay**, meters on",
-            Self::Box { meters: true, watched: true } => "**Mainstay**, meters on and watched",
+            Self::Box(Work::Bare) => "**Mainstay**, meters off",
+            Self::Box(Work::Meters) => "**Mainstay**, meters on",
+            Self::Box(Work::Watched) => "**Mainstay**, meters on and watched",
+            Self::Box(Work::Levels) => "**Mainstay**, meters, leveller and limiter on",
             Self::Ffmpeg => "ffmpeg",
             Self::Darkice => "darkice",
             Self::Liquidsoap => "liquidsoap",
@@ -70,7 +89,7 @@ impl Contender {
     pub(super) const fn is_peer(self) -> bool {
         match self {
             Self::Ffmpeg | Self::Darkice | Self::Liquidsoap => true,
-            Self::Floor | Self::Ideal | Self::Box { .. } => false,
+            Self::Floor | Self::Ideal | Self::Box(_) => false,
         }
     }
 
@@ -108,16 +127,16 @@ impl Stage {
         let command = match contender {
             Contender::Floor => self.floor(None)?,
             Contender::Ideal => self.floor(Some(mount))?,
-            Contender::Box { meters, .. } => {
+            Contender::Box(work) => {
                 let primary = Mount::icecast(self.server.url(mount), Codec::Mp3, 320);
-                self.settings_of_box(vec![Output::alone("main", primary)], meters, folder.path())?
+                self.box_with(vec![Output::alone("main", primary)], work, folder.path())?
             }
             Contender::Ffmpeg => self.ffmpeg(mount),
             Contender::Darkice => self.darkice(mount, folder.path())?,
             Contender::Liquidsoap => self.liquidsoap(mount, folder.path())?,
         };
         let mut running = self.run(contender.name(), command, folder)?;
-        if let Contender::Box { watched: true, .. } = contender {
+        if contender == Contender::Box(Work::Watched) {
             let socket = running.folder.path().join("air.sock");
             running.watcher = Some(Watcher::at(&socket)?);
         }
@@ -127,7 +146,7 @@ impl Stage {
     /// Starts the box with any outputs.
     pub(super) fn start_box(&self, outputs: Vec<Output>) -> Result<Running> {
         let folder = tempfile::Builder::new().prefix("turn-").tempdir_in(self.folder.path())?;
-        let command = self.settings_of_box(outputs, false, folder.path())?;
+        let command = self.box_with(outputs, Work::Bare, folder.path())?;
         self.run("mainstay-air", command, folder)
     }
 
@@ -147,9 +166,13 @@ impl Stage {
         Ok(command)
     }
 
-    fn settings_of_box(&self, outputs: Vec<Output>, meters: bool, folder: &Path) -> Result<Command> {
+    fn box_with(&self, outputs: Vec<Output>, work: Work, folder: &Path) -> Result<Command> {
         let input = Input::Card { pcm: "linein".to_owned(), asoundrc: self.asoundrc.clone() };
-        let config = Settings { input, outputs, meters, title_file: None }.write(folder)?;
+        let config = Settings { input, outputs, meters: work.meters(), title_file: None }.write(folder)?;
+        if work == Work::Levels {
+            let mut file = std::fs::File::options().append(true).open(&config)?;
+            writeln!(file, "\n[levels_out]\nfeed = \"raw\"\nleveller = \"-16 LUFS\"")?;
+        }
         let mut command = Command::new(program(Build::Release, "mainstay-air")?);
         command.arg("--config").arg(config);
         Ok(command)

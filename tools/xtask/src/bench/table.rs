@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::contender::Contender;
+use super::contender::{Contender, Work};
 use super::pauses::Pauses;
 use super::turn::Turn;
 
@@ -87,7 +87,7 @@ impl Results {
             // The floor and the ideal client hold the whole programme, which is nobody's need.
             let holds = match contender {
                 Contender::Floor | Contender::Ideal => (None, None),
-                Contender::Box { .. } | Contender::Ffmpeg | Contender::Darkice | Contender::Liquidsoap => {
+                Contender::Box(_) | Contender::Ffmpeg | Contender::Darkice | Contender::Liquidsoap => {
                     (figures.resident, figures.proportional)
                 }
             };
@@ -162,13 +162,15 @@ impl Results {
     fn write_verdicts(&self, text: &mut String) {
         *text += "\n| requirement | at most | measured | |\n|---|--:|--:|---|\n";
         let floor = self.figures(Contender::Floor).cpu;
-        let off = self.figures(Contender::Box { meters: false, watched: false });
-        let on = self.figures(Contender::Box { meters: true, watched: false });
-        let watched = self.figures(Contender::Box { meters: true, watched: true });
+        let off = self.figures(Contender::Box(Work::Bare));
+        let on = self.figures(Contender::Box(Work::Meters));
+        let watched = self.figures(Contender::Box(Work::Watched));
+        let levels = self.figures(Contender::Box(Work::Levels));
         let to_floor = |figures: &Figures| figures.cpu.zip(floor).map(|(cpu, floor)| cpu / floor);
         verdict(text, "CPU, meters off, x floor", Some(1.25), to_floor(&off), 2, "");
         verdict(text, "CPU, meters on, x floor", Some(1.5), to_floor(&on), 2, "");
         verdict(text, "CPU, meters on and watched, x floor", Some(1.5), to_floor(&watched), 2, "");
+        verdict(text, "CPU, meters, leveller and limiter on, x floor", Some(1.6), to_floor(&levels), 2, "");
         for peer in Contender::ALL.into_iter().filter(|contender| contender.is_peer()) {
             let figures = self.figures(peer);
             if figures.arrival.is_some_and(|arrival| arrival < QUICK_PEER_MS) {
