@@ -159,17 +159,40 @@ fn cut(name: &str, lasts: f64) -> Trial {
 #[test]
 fn without_an_eviction_the_servers_own_timeout_is_waited_for() {
     // Not found to be allowed; found, and forbidden since; and a server that keeps sources for longer.
+    let mut trials = Vec::new();
     for (evict, may, timeout) in [(false, false, 10), (true, false, 10), (false, true, 12)] {
-        let mut trial = cut("no eviction", 60.0);
-        trial.course = Course::HandOver { evict, settle: 5.0 };
-        (trial.server.source_may_evict, trial.server.source_timeout) = (may, timeout);
-        let world = run(&trial);
-        let pause = world.heard(0).longest_pause;
-        println!("evict {evict}, allowed {may}, source-timeout {timeout} s: {} ms", pause.as_millis());
-        assert_eq!((world.deeds().evicted, world.deeds().moves), (0, 2));
-        let most = Duration::from_millis(timeout * 1000 + 3500);
-        assert!(pause > Duration::from_secs(timeout) && pause < most, "{pause:?}");
+        for moment in 0..25_u32 {
+            let name = format!("evict {evict}, allowed {may}, source-timeout {timeout} s, {moment}");
+            let mut trial = cut(&name, 60.0);
+            if moment % 2 == 0 {
+                trial.uplinks = vec![1, 1];
+            }
+            trial.faults[0].at += f64::from(moment) * 0.0417;
+            trial.course = Course::HandOver { evict, settle: 5.0 };
+            (trial.server.source_may_evict, trial.server.source_timeout) = (may, timeout);
+            trials.push(trial);
+        }
     }
+    let count = trials.len() as u64;
+    let longest = Mutex::new(Duration::ZERO);
+    let moves = sweep(trials, |trial, world| {
+        let (pause, timeout) =
+            (world.heard(0).longest_pause, Duration::from_secs(trial.server.source_timeout));
+        assert_eq!(world.deeds().evicted, 0, "{}", trial.name);
+        let round_trip = Duration::from_millis(u64::from(2 * trial.uplinks[1]));
+        // Whoever was not told that nothing can be evicted finds out, and goes by the server's turns.
+        let told = matches!(trial.course, Course::HandOver { evict: false, .. });
+        let most = timeout + Duration::from_millis(if told { 1500 } else { 1850 }) + round_trip * 2;
+        assert!(pause > timeout && pause < most, "{}: {pause:?}", trial.name);
+        let mut longest = longest.lock().expect("no thread panics while it compares");
+        *longest = longest.max(pause.saturating_sub(timeout));
+        world.deeds().moves
+    });
+    println!(
+        "{count} times, at most {} ms after the timeout",
+        longest.lock().expect("all are done").as_millis()
+    );
+    assert_eq!(moves, 2 * count, "there and back each time");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use units::snapshot::Incident;
 use super::away::{Away, Stay};
 use super::candour::LATE;
 use super::look::{Eviction, Holder, Look};
+use super::outwait::{Outwait, SLACK};
 use super::{Ground, Pair, Phase};
 use crate::event::LinkId;
 use crate::mount::lead::Sight;
@@ -22,7 +23,7 @@ use crate::uplink::Sight as WaySight;
 pub(super) struct Doubt {
     cause: String,
     /// The last moment at which the path was good.
-    good: Instant,
+    pub good: Instant,
     /// Bytes acknowledged then.
     acked: u64,
     /// The last body byte that the probe is known to have heard of it, and when it did.
@@ -45,6 +46,9 @@ pub(super) struct Doubt {
     lies: bool,
     /// Nothing is wrong: somebody wants the listeners on the fallback.
     planned: Option<Planned>,
+    /// A server that lets nobody end it is waited for.
+    #[serde(default)]
+    pub outwait: Outwait,
     /// The fallback carried the listeners until just now, and rests at a block's end.
     resting: bool,
     /// What the path's round trip adds to every wait.
@@ -85,6 +89,27 @@ pub(super) struct Moving {
 }
 
 impl Doubt {
+    /// Something is known of it that rules out waiting for the server.
+    pub(super) const fn is_of_its_own_kind(&self) -> bool {
+        self.lies || self.resting || self.planned.is_some()
+    }
+
+    /// What goes on is on the fallback, by its own connection `on`.
+    pub(super) const fn has_spliced(&mut self, cut: u64, goes_on: u64, on: Option<LinkId>, now: Instant) {
+        (self.spliced, self.goes_on) = (Some(cut), goes_on);
+        (self.on, self.published) = (on, now);
+    }
+
+    /// Whether what goes on is out.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.on.is_some()
+    }
+
+    /// The connection that it was on is gone.
+    pub(super) const fn forget_splice(&mut self) {
+        (self.spliced, self.on, self.ready) = (None, None, None);
+    }
+
     /// Keeps what the probe heard of the primary itself: it goes on to hear what its listeners do, whoever passes that on.
     fn note_heard(&mut self, primary: &Mount, moved: bool, written: u64, block: u64) {
         let Some(heard) = self.look.heard.filter(|_| !moved) else { return };
@@ -105,7 +130,9 @@ impl Doubt {
         let may_be_its_own = theirs.is_some_and(|body| body <= sight.written - sight.written % block);
         self.spliced.is_some()
             && self.look.heard_beyond(fallback, self.goes_on)
-            && (!may_be_its_own || may_be_over || self.look.holder == Holder::Nobody)
+            && (!may_be_its_own
+                || (may_be_over && self.heard.is_some())
+                || self.look.holder == Holder::Nobody)
     }
 }
 
@@ -134,6 +161,7 @@ impl Pair {
             answering: Answering::AsBefore,
             lies,
             resting,
+            outwait: Outwait::default(),
             cause: format!("{cause}{why}"),
             good,
             acked: sight.acked,
@@ -271,7 +299,16 @@ impl Pair {
         });
         let Some(ready) = ready else {
             doubt.ready = None;
-            if waited >= GIVE_UP && alive.is_none() {
+            // One that is being connected anew has as long as the server waits, and may take any way.
+            let (patience, gone) = match doubt.outwait {
+                Outwait::NotYet | Outwait::Asked => (GIVE_UP, alive.is_none()),
+                Outwait::Empty { .. } | Outwait::Over => {
+                    ground.mounts[spare].route(way);
+                    let timeout = self.policy.proven.map_or(GIVE_UP, |proven| proven.source_timeout);
+                    (timeout, alive.is_none() || path_gone)
+                }
+            };
+            if waited >= patience && gone {
                 let what = format!("{}; the fallback is not ready: opening the primary anew", doubt.cause);
                 self.tell(ground, what, true);
                 return self.start_over(ground);
@@ -286,6 +323,10 @@ impl Pair {
         let moved = doubt.has_moved(&ground.mounts[place], &ground.mounts[spare], &sight, may_be_over);
         doubt.note_heard(&ground.mounts[place], moved, sight.written, block);
         let known = known_end(&sight, doubt, now, block);
+        if self.outwait(ground, &sight, known, (waited, moved)) {
+            return;
+        }
+        let Phase::Doubt(doubt) = &mut self.phase else { return };
         if doubt.spliced != Some(known.cut) {
             if alive.is_some() {
                 ground.with(place, |mount, step| mount.freeze(step, true));
@@ -297,9 +338,7 @@ impl Pair {
             };
             let begins = ground.with(spare, |mount, step| mount.splice(step, cut));
             let Phase::Doubt(doubt) = &mut self.phase else { return };
-            doubt.spliced = Some(known.cut);
-            doubt.goes_on = begins.unwrap_or_default();
-            (doubt.on, doubt.published) = (Some(link), now);
+            doubt.has_spliced(known.cut, begins.unwrap_or_default(), Some(link), now);
             // A byte would put the server's next turn off.
             self.fill_at = now + fill_every;
             return;
@@ -351,7 +390,7 @@ impl Pair {
         if doubt.look.holder == Holder::Nobody {
             return self.begin_moving(ground, now + MOVED, "the server had ended the primary itself");
         }
-        let timeout = proven.source_timeout.saturating_add(TIMEOUT_SLACK);
+        let timeout = proven.source_timeout.saturating_add(SLACK);
         if moved || waited >= timeout {
             return self.begin_moving(ground, now + MOVED, "the server dropped the silent primary");
         }
@@ -390,7 +429,7 @@ impl Pair {
         }
     }
 
-    fn begin_moving(&mut self, ground: &mut Ground<'_>, settled: Instant, how: &str) {
+    pub(super) fn begin_moving(&mut self, ground: &mut Ground<'_>, settled: Instant, how: &str) {
         let Phase::Doubt(doubt) = &self.phase else { return };
         let doubt = doubt.clone();
         let now = ground.now;
@@ -495,6 +534,9 @@ impl Pair {
                 (self.learned, self.learned_at) = ((took * 3 / 2).min(MOST_LEARNED), ground.now);
             }
         }
+        if doubt.outwait != Outwait::NotYet {
+            self.fill_at = ground.now;
+        }
         self.phase = Phase::Calm;
         ground.with(self.primary, |mount, step| {
             mount.freeze(step, false);
@@ -531,9 +573,9 @@ impl Pair {
 
 /// How much is known of what the server received.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+pub(super) struct Known {
     /// The end of the last whole block.
-    cut: u64,
+    pub cut: u64,
     /// No other end is possible.
     exact: bool,
     /// The listener probe heard our own bytes there.
@@ -607,8 +649,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const EVICT_PATIENCE: Duration = Duration::from_secs(1);
 /// A figure of the server is at most so old.
 const STALE: Duration = Duration::from_secs(7);
-/// The server looks at its clock once a second.
-const TIMEOUT_SLACK: Duration = Duration::from_millis(1500);
 /// From the source's end to the fallback's first block at its listeners: the primary's last turn, three of the fallback's.
 const MOVED: Duration = Duration::from_millis(1050);
 /// For an answer over a healthy path.

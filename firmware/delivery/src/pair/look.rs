@@ -18,6 +18,7 @@ pub(super) struct Look {
     source: Option<LinkId>,
     evict: Option<LinkId>,
     probe: Option<LinkId>,
+    count: Option<LinkId>,
     opened: Instant,
     /// Where to, and through which uplink.
     to: Option<(SocketAddr, Option<UplinkId>)>,
@@ -28,6 +29,10 @@ pub(super) struct Look {
     pub answered: bool,
     pub eviction: Eviction,
     pub heard: Option<Heard>,
+    /// How many listened to the other mount, as it was last told.
+    pub listeners: Option<u64>,
+    /// The other mount had no source.
+    pub nothing_there: bool,
 }
 
 /// Who the server says is the mount's source.
@@ -75,7 +80,7 @@ pub(super) struct Heard {
 
 impl Look {
     pub(super) fn owns(&self, link: LinkId) -> bool {
-        [self.source, self.evict, self.probe].contains(&Some(link))
+        [self.source, self.evict, self.probe, self.count].contains(&Some(link))
     }
 
     pub(super) const fn is_open(&self) -> bool {
@@ -163,6 +168,41 @@ impl Look {
         self.probe.is_some()
     }
 
+    /// Asks anew who the source of the mount at `primary` is, and how many listen to the mount at `other`.
+    pub(super) fn ask_again(
+        &mut self,
+        ground: &mut Ground<'_>,
+        primary: Option<usize>,
+        other: Option<usize>,
+    ) {
+        let Some((address, uplink)) = self.to else { return };
+        (self.listeners, self.nothing_there) = (None, false);
+        let links = [primary, other].map(|place| {
+            let place = place?;
+            let link = ground.link();
+            let mount = &ground.mounts[place];
+            ground.out.push_back(Output::Ask {
+                link,
+                uplink,
+                address,
+                tls: mount.tls(),
+                request: Some(request::admin_stats(mount.config(), ground.agent)),
+                question: Question::Source { path: mount.config().path.clone() },
+                patience: AGAIN,
+            });
+            Some(link)
+        });
+        for link in [self.source.take(), self.count.take()].into_iter().flatten() {
+            ground.out.push_back(Output::Close { link });
+        }
+        [self.source, self.count] = links;
+    }
+
+    /// Whether an answer is still to come to what [`Look::ask_again`] asked.
+    pub(super) const fn is_asking(&self) -> bool {
+        self.source.is_some() || self.count.is_some()
+    }
+
     /// Asks the server to end the mount's source.
     pub(super) fn evict(&mut self, ground: &mut Ground<'_>, place: usize) {
         let mount = &ground.mounts[place];
@@ -228,6 +268,13 @@ impl Look {
                     | Answer::HeardNothing { .. } => Holder::Unknown,
                 };
             }
+            Event::Answered(answer) if self.count == Some(link) => {
+                self.count = None;
+                if let Answer::Source { listeners, .. } = answer {
+                    self.listeners = *listeners;
+                }
+                self.nothing_there = matches!(answer, Answer::NoSource);
+            }
             // Hung up on without a word: that is no refusal, and a new connection may be luckier.
             Event::Answered(Answer::Forbidden { status: 0 }) if self.evict == Some(link) => {
                 self.evict = None;
@@ -253,6 +300,8 @@ impl Look {
             Event::Failed(_) | Event::Closed(_) => {
                 if self.source == Some(link) {
                     self.source = None;
+                } else if self.count == Some(link) {
+                    self.count = None;
                 } else if self.evict == Some(link) {
                     self.evict = None;
                     self.tries += 1;
@@ -284,7 +333,10 @@ impl Look {
     }
 
     pub(super) fn close(&mut self, ground: &mut Ground<'_>) {
-        for link in [self.source.take(), self.evict.take(), self.probe.take()].into_iter().flatten() {
+        for link in [self.source.take(), self.evict.take(), self.probe.take(), self.count.take()]
+            .into_iter()
+            .flatten()
+        {
             ground.out.push_back(Output::Close { link });
         }
     }
@@ -294,5 +346,7 @@ const MOST_TRIES: u32 = 4;
 /// A server's threads hand a new listener on within this.
 const JOINED: Duration = Duration::from_millis(350);
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A question that is asked again and again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// As long as a server waits for a head.
 const READY: Duration = Duration::from_secs(14);

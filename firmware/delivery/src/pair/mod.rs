@@ -12,6 +12,7 @@ mod candour;
 mod crowd;
 mod doubt;
 mod look;
+mod outwait;
 #[cfg(test)]
 mod tests;
 

@@ -170,7 +170,7 @@ impl Icecast {
                 "<icestats><source mount=\"{mount}\"><listeners>{}</listeners><source_ip>{}</source_ip>\
                  <stream_start_iso8601>{}</stream_start_iso8601><total_bytes_read>{}</total_bytes_read>\
                  <user_agent>{}</user_agent></source></icestats>",
-                source.seats.len(),
+                source.counted(),
                 source.address,
                 iso(Self::clock(source.since)),
                 source.shown_bytes(),

@@ -144,6 +144,12 @@ impl Source {
         self.oldest + self.blocks.len() as u64
     }
 
+    /// Those whom a turn has attended to.
+    pub(crate) fn counted(&self) -> usize {
+        let is_new = |place: &Place| matches!(place, Place::New { turns: 0 } | Place::Moved { turns: 0 });
+        self.seats.iter().filter(|seat| !is_new(&seat.place)).count()
+    }
+
     pub(crate) const fn shown_bytes(&self) -> u64 {
         self.shown.0
     }
@@ -214,10 +220,10 @@ impl Source {
         if self.ending {
             return false;
         }
-        // Whole seconds of the wall clock, as the server compares them: 10 s are 10 to 11.
+        // Whole seconds of the wall clock, as the server compares them at the beginning of a turn: 10 s are 10 to 11.25.
         let second = |at: Instant| at.as_micros() / 1_000_000;
-        if self.socket.is_some()
-            && second(self.last_read) + limits.source_timeout.as_secs() < second(reach.now)
+        let began = reach.now.since(Instant::ZERO + QUIET);
+        if self.socket.is_some() && second(self.last_read) + limits.source_timeout.as_secs() < began.as_secs()
         {
             return false;
         }
