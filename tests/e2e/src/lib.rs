@@ -5,6 +5,7 @@
 //! names what it waited for and what it saw last; nothing listens beyond 127.0.0.1; all files lie in folders that vanish.
 #![forbid(unsafe_code)]
 
+pub mod browser;
 pub mod by_content;
 pub mod card;
 pub mod daemon;

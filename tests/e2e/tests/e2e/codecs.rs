@@ -1,10 +1,13 @@
 //! Four codecs on two mounts each: verified, clean for every decoder, and as long as what was captured.
 
+use std::process::Command;
+
 use anyhow::{Result, ensure};
 use mainstay_e2e::Build;
 use mainstay_e2e::daemon::{self, Daemon};
 use mainstay_e2e::every_codec::every_codec;
 use mainstay_e2e::icecast::Headend;
+use mainstay_e2e::packets;
 use mainstay_e2e::settings::{Mount, Output, Settings};
 use units::Codec;
 use units::snapshot::{MountState, Role};
@@ -33,6 +36,24 @@ fn both_mounts_are_verified_and_the_server_shows_them() -> Result<()> {
     let json = daemon.cli(&["status", "--json"])?;
     let printed: units::snapshot::Snapshot = serde_json::from_slice(&json.stdout)?;
     ensure!(daemon::mounts(&printed).all(|mount| mount.state == MountState::Verified));
+    Ok(())
+}
+
+#[test]
+fn a_plain_http_client_hears_whole_packets() -> Result<()> {
+    let server = Headend::default().start()?;
+    let (_folder, input) = metronome()?;
+    let settings = Settings::new(input, Output::live(&server));
+    let daemon = Daemon::start(&settings)?;
+    daemon.wait_until_verified(SOON)?;
+    for (mount, path) in settings.outputs[0].mounts.iter().zip(["/live", "/live_fallback"]) {
+        let rendition = mount.1.rendition();
+        let heard = Command::new("curl").args(["-s", "--max-time", "5", &server.url(path)]).output()?;
+        // 28: the time was over, as it was meant to be.
+        ensure!(heard.status.code() == Some(28), "{heard:?}");
+        let whole = packets::whole(&heard.stdout, &rendition)?;
+        ensure!(whole.frames(&rendition) >= 3 * 48_000, "{path}: {} packets", whole.packets);
+    }
     Ok(())
 }
 

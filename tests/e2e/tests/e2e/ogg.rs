@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use mainstay_e2e::browser::Visitor;
 use mainstay_e2e::daemon::{self, Daemon};
 use mainstay_e2e::decode;
 use mainstay_e2e::icecast::{Headend, Icecast, Version};
@@ -96,6 +97,32 @@ fn titles_and_a_server_that_restarts_leave_ogg_clean() -> Result<()> {
         for mount in daemon::mounts(&daemon.status()?) {
             ensure!(mount.accepted == 2 && mount.skipped == 0, "{mount:?}");
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_browser_plays_ogg_on_over_titles() -> Result<()> {
+    let server = Headend::default().start()?;
+    let (_folder, input) = metronome()?;
+    let outputs = KINDS
+        .iter()
+        .map(|&(codec, path)| Output::alone(codec.name(), Mount::icecast(server.url(path), codec, 128)))
+        .collect();
+    let daemon = Daemon::start(&Settings { input, outputs, meters: true, title_file: None })?;
+    daemon.wait_until_verified(SOON)?;
+    for (_, path) in KINDS {
+        let mut visitor = Visitor::open(&server.url(path), LATER)?;
+        let before = visitor.look().context("it plays")?;
+        // Each title begins a chain of its own.
+        for title in ["Caravan", "Perdido", "Cotton Tail"] {
+            set_title(&daemon, title)?;
+            wait::pause(Duration::from_secs(4));
+        }
+        let after = visitor.look().context("it played")?;
+        let gone = visitor.ended()?;
+        ensure!(gone.is_none() && after.end.is_none(), "{path}: {gone:?} {after:?}");
+        ensure!(after.at - before.at > 8.0, "{path}: from {before:?} to {after:?}");
     }
     Ok(())
 }

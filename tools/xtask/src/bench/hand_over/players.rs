@@ -4,11 +4,10 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use e2e::browser::{Look, Visitor};
 use e2e::process::Process;
-use e2e::wait;
-use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
+use serde::Serialize;
 
 /// What mpv did.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -42,61 +41,32 @@ pub(super) struct Chromium {
     pub(super) end: Option<String>,
 }
 
-/// Both, each with a folder of its own.
+/// Both, in one folder.
 pub(super) struct Players {
     mpv: Process,
-    chromium: Process,
-    folder: TempDir,
-}
-
-/// What the page said at one moment; seconds and counts since it was opened.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Look {
-    begun: bool,
-    at: f64,
-    held: f64,
-    waiting: u32,
-    stalled: u32,
-    still: f64,
-    end: Option<String>,
+    chromium: Visitor,
 }
 
 /// How long Chromium may take until it plays: with many lanes, and a mount that gives its burst at once.
 const START: Duration = Duration::from_secs(40);
-/// What the page writes before each report.
-const MARK: &str = "\"player {";
-
 impl Players {
     /// Opens the mount in both, and waits until Chromium plays.
     ///
     /// # Errors
     /// One of them is not installed, or Chromium does not play.
     pub(super) fn start(url: &str) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("mainstay-players-").tempdir()?;
-        let home = folder.path();
-        let page = e2e::repository().join("tests/browser/player.html");
-        let mut command = Command::new("chromium");
-        command
-            .args(CHROMIUM)
-            .arg(format!("--user-data-dir={}", home.join("profile").display()))
-            .arg(format!("file://{}#{url}", page.display()))
-            .env("HOME", home);
-        let chromium = Process::start("chromium", &mut command, &home.join("chromium.log"))?;
+        let chromium = Visitor::start(url)?;
+        let home = chromium.folder();
         let mut command = Command::new("mpv");
         command.args(MPV).arg(url).env("HOME", home);
         let mpv = Process::start("mpv", &mut command, &home.join("mpv.log"))?;
-        let players = Self { mpv, chromium, folder };
-        wait::until("Chromium plays", START, || match players.look() {
-            Some(look) if look.begun && look.at > 0.0 => Ok(()),
-            other => Err(format!("{other:?}")),
-        })
-        .with_context(|| players.chromium.log())?;
-        Ok(players)
+        chromium.wait_until_it_plays(START)?;
+        Ok(Self { mpv, chromium })
     }
 
     /// What the page said last; `None` before its first word.
     pub(super) fn look(&self) -> Option<Look> {
-        newest(&self.chromium.log())
+        self.chromium.look()
     }
 
     /// What became of both since `before`, a look taken when the fault came.
@@ -112,7 +82,7 @@ impl Players {
             }
         };
         let kept = self.mpv.ended()?.is_none();
-        let log = std::fs::read(self.folder.path().join("mpv.log"))?;
+        let log = std::fs::read(self.chromium.folder().join("mpv.log"))?;
         Ok((Mpv::read(&String::from_utf8_lossy(&log), kept), chromium))
     }
 }
@@ -144,63 +114,28 @@ impl Chromium {
     }
 }
 
-/// The newest report in what Chromium wrote to its log: `[...:INFO:CONSOLE:23] "player {...}", source: file:///... (23)`.
-fn newest(log: &str) -> Option<Look> {
-    log.lines().rev().filter_map(|line| line.split_once(MARK)).find_map(|(_, rest)| {
-        let (inner, _) = rest.rsplit_once("}\", source: ")?;
-        serde_json::from_str(&format!("{{{inner}}}")).ok()
-    })
-}
-
 const MPV: [&str; 6] =
     ["--no-config", "--ytdl=no", "--video=no", "--ao=null", "--term-status-msg=", "--msg-level=all=v"];
-
-/// As a visitor of a station's page has it, less what would look for a screen, a sound card or the internet. Its sandbox
-/// needs rights that root in a container does not have; the page is ours.
-const CHROMIUM: [&str; 17] = [
-    "--headless",
-    "--no-sandbox",
-    // Fewer processes: many of these run at once.
-    "--no-zygote",
-    "--in-process-gpu",
-    "--disable-features=AudioServiceOutOfProcess,Translate,MediaRouter,OptimizationHints",
-    "--disable-dev-shm-usage",
-    "--disable-audio-output",
-    "--mute-audio",
-    "--autoplay-policy=no-user-gesture-required",
-    "--enable-logging=stderr",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-extensions",
-    "--disable-background-timer-throttling",
-    "--disable-renderer-backgrounding",
-    "--no-first-run",
-];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_report_counts_and_stalls_are_those_after_the_fault() {
-        let line = |waiting: u32, at: f64, still: f64, end: &str| {
-            format!(
-                "[1:1:1120/151051.465:INFO:CONSOLE:23] \"player {{\"what\":\"look\",\"now\":11.8,\"at\":{at},\"held\":1.5,\
-                 \"begun\":true,\"waiting\":{waiting},\"stalled\":0,\"still\":{still},\"end\":{end}}}\", source: file:///x.html (23)\n"
-            )
+    fn stalls_are_those_after_the_fault() {
+        let look = |waiting, at, still, end: Option<&str>| Look {
+            begun: true,
+            at,
+            held: 1.5,
+            waiting,
+            stalled: 0,
+            still,
+            end: end.map(str::to_owned),
         };
-        let early = line(1, 2.0, 0.5, "null");
-        let before = newest(&early).unwrap();
-        let log = early
-            + &line(3, 9.0, 3.5, "\"an \\\"error\\\"\"")
-            + "[1:1:ERROR] something else\n\"player {cut sho";
-        let after = newest(&log).unwrap();
-        let made = Chromium::between(&before, &after, None);
+        let made = Chromium::between(&look(1, 2.0, 0.5, None), &look(3, 9.0, 3.5, Some("an error")), None);
         assert_eq!((made.stalls, made.stalls_before), (2, 1));
         assert!((made.waited - 3.0).abs() < 1e-9 && (made.played - 7.0).abs() < 1e-9);
-        assert_eq!(made.end.as_deref(), Some("an \"error\""));
-        assert!(newest("no word of it").is_none());
+        assert_eq!(made.end.as_deref(), Some("an error"));
     }
 
     #[test]
