@@ -79,6 +79,13 @@ impl Archive {
         }
     }
 
+    /// Something else is on air: what is sent around this moment is kept apart.
+    pub(crate) fn around_now(&self, what: &str) {
+        if let Some(tap) = self.0.tap.borrow().as_ref() {
+            keep(tap, clock::now(), what);
+        }
+    }
+
     /// Keeps what is sent around this moment apart, because somebody says so.
     pub(crate) fn mark(&self, text: &str) -> Reply {
         let tap = self.0.tap.borrow();

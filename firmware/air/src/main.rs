@@ -101,7 +101,8 @@ fn prepare(file: &Path, arguments: &Arguments) -> anyhow::Result<()> {
     // Its words name the cause already.
     let ready = emergency::prepare(file, emergency::Target { rate, channels }, folder)
         .map_err(|error| anyhow::anyhow!("{error}"))?;
-    println!("{}: {}, {}", file.display(), ready.format, ready.loudness);
+    let seconds = ready.frames.0 / u64::from(ready.rate.hz());
+    println!("{}: {}, {seconds} s, {}", file.display(), ready.format, ready.loudness);
     Ok(())
 }
 

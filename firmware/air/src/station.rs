@@ -198,6 +198,7 @@ impl Station {
                 self.driver.configure(self.delivery_config(&self.settings.borrow()));
             }
             News::Ordered => self.save_tiers().await,
+            News::Changed(what) => self.driver.archive().around_now(&what),
         }
     }
 

@@ -26,8 +26,8 @@ impl Span {
     }
 }
 
-/// A week: whoever wants longer changes the settings.
-const MOST_MINUTES: u64 = 7 * 24 * 60;
+/// A day: whoever wants longer changes the settings.
+const MOST_MINUTES: u64 = 24 * 60;
 
 /// For how long is listened.
 #[derive(Debug, Args)]

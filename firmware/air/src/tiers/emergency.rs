@@ -99,6 +99,8 @@ fn convert(file: &Path, target: Target, folder: &Path) -> Result<(), String> {
     });
     let ended = ended.map_err(|error| failed(&error))?;
     if ended.status.success() {
+        // What it found: format, length, loudness.
+        tracing::info!("emergency audio is ready: {}", String::from_utf8_lossy(&ended.stdout).trim());
         return Ok(());
     }
     let said = String::from_utf8_lossy(&ended.stderr);

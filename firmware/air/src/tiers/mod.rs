@@ -13,7 +13,7 @@ use ::emergency::{Event, Player, Position, State};
 use capture::{Filled, Follower, PeriodKind};
 use programme::fault::{Kind, Watch};
 use programme::levels_out::{Gain, Headroom, LevelsOut, LevelsOutConfig};
-use programme::tiers::{Alarm, Condition, Decision, GoBack, Order, Tier, TiersConfig};
+use programme::tiers::{Alarm, Condition, Decision, GoBack, Order, Tier, TiersConfig, Why};
 use programme::{GoodHour, Meter, Mix, Noise};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedSender;
@@ -48,6 +48,8 @@ pub(crate) enum News {
     Dropped(bool),
     /// An order began or ended: to be kept.
     Ordered,
+    /// Something else is on air because of a fault, or an input is back: what was sent around that moment is of interest.
+    Changed(String),
 }
 
 /// What outlives a restart.
@@ -390,6 +392,9 @@ impl Tiers {
                 Decision::PutOnAir { tier, from, crossfade, why } => {
                     let (name, before) = (self.name(tier), self.name(from));
                     tracing::warn!(from = before, to = name, "on air: {name} ({})", why_in_words(why));
+                    if matches!(why, Why::Fell | Why::Returned) {
+                        let _ = self.news.send(News::Changed(format!("{before}-to-{name}")));
+                    }
                     if tier == Tier::Files {
                         self.begin_files();
                     } else if from == Tier::Files {
@@ -398,6 +403,7 @@ impl Tiers {
                     self.mix.fade_to(tier, Frames::in_span(crossfade, self.rate));
                 }
                 Decision::DropPrimary => {
+                    let _ = self.news.send(News::Changed("primary-dropped".to_string()));
                     let _ = self.news.send(News::Dropped(true));
                 }
                 Decision::TakeUpPrimary => {
@@ -614,14 +620,13 @@ impl Tiers {
     }
 }
 
-const fn why_in_words(why: programme::tiers::Why) -> &'static str {
-    use programme::tiers::Why::{Fell, Ordered, Released, Returned, Started};
+const fn why_in_words(why: Why) -> &'static str {
     match why {
-        Started => "",
-        Fell => "what was on air before has failed",
-        Returned => "it is good again",
-        Ordered => "ordered",
-        Released => "the order has ended",
+        Why::Started => "",
+        Why::Fell => "what was on air before has failed",
+        Why::Returned => "it is good again",
+        Why::Ordered => "ordered",
+        Why::Released => "the order has ended",
     }
 }
 

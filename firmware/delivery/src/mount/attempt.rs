@@ -284,7 +284,11 @@ impl Mount {
                 ),
             ),
             Verdict::Busy => {
-                (Cause::NoRoom, MountState::Waiting, format!("the server is full or busy (status {status})"))
+                let why = format!(
+                    "the server is full or busy (status {status}); trying again, more seldom each time: raise its limits, or \
+                     ask the provider"
+                );
+                (Cause::NoRoom, MountState::Waiting, why)
             }
             Verdict::TooOften => (
                 Cause::NoRoom,
@@ -297,7 +301,7 @@ impl Mount {
                 Cause::Person,
                 MountState::Refused,
                 format!(
-                    "the server does not take {} (status {status})",
+                    "the server does not take {} (status {status}); choose another codec, or a mount that takes this one",
                     self.config.rendition.codec.content_type()
                 ),
             ),

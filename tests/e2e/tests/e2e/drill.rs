@@ -87,7 +87,9 @@ fn a_drill_is_heard_whole_and_remembered_over_a_restart() -> Result<()> {
     let mount = |path: &str, kbit| {
         Mount::icecast(format!("http://{INGEST}:{}{path}", server.port()), Codec::Mp3, kbit)
     };
-    let pair = Output::pair("main", mount("/live", 320), mount("/live_fallback", 192));
+    let shelf = tempfile::tempdir()?;
+    let recording = format!("\n[recording]\nfolder = \"{}\"\nbudget = \"100 MB\"\n", shelf.path().display());
+    let pair = Output::pair("main", mount("/live", 320), mount("/live_fallback", 192)).with(&recording);
     let settings = Settings::new(input, pair);
     let start = |folder| home.inside(|| Daemon::start_in(Build::Debug, &settings, folder))?;
     let mut daemon = start(folder(&settings)?)?;
@@ -110,6 +112,26 @@ fn a_drill_is_heard_whole_and_remembered_over_a_restart() -> Result<()> {
     let shown = daemon.cli(&["incidents"])?;
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     ensure!(shown.contains("main  drill") && shown.contains("healed after"), "{shown}");
+
+    // What was sent around the hand-over and the return is kept apart, both whole.
+    for moment in ["main-hand-over", "main-return"] {
+        let clip = mainstay_e2e::wait::until("the moment is kept apart", LATER, || {
+            let found =
+                std::fs::read_dir(shelf.path().join("incidents")).map_err(|error| error.to_string())?;
+            let mut found = found.filter_map(Result::ok).map(|entry| entry.path());
+            let is_it = |path: &std::path::PathBuf| {
+                path.extension().is_some_and(|end| end == "mp3") && path.to_string_lossy().contains(moment)
+            };
+            found.find(is_it).ok_or_else(|| "nothing yet".to_owned())
+        })?;
+        let decoded = mainstay_e2e::decode::ffmpeg_file(&clip, Codec::Mp3)?;
+        ensure!(
+            decoded.len() >= 15 * 48_000 && decoded.len() <= 31 * 48_000,
+            "{}: {} frames",
+            clip.display(),
+            decoded.len()
+        );
+    }
 
     // The power fails in the middle of the next line.
     let state = daemon.folder().join("state/incidents.jsonl");

@@ -94,13 +94,15 @@ fn rules(emergency: &Path, more: &str) -> String {
 fn a_line_that_falls_silent_gives_way_to_the_file_and_comes_back() -> Result<()> {
     let server = Headend::default().start()?;
     let folder = tempfile::Builder::new().prefix("mainstay-e2e-").tempdir()?;
-    // Twenty seconds of programme, then a dead line for as long as the file needs to be heard and measured.
+    // Twenty seconds of programme, then the line is dead for a minute.
     let (programme, emergency) = (folder.path().join("programme.wav"), folder.path().join("emergency.wav"));
     let mut line = sine(440.0, 0.25, 20);
-    line.extend(std::iter::repeat_n(0, 26 * HZ * 2));
+    line.extend(std::iter::repeat_n(0, 60 * HZ * 2));
     write_wav(&programme, &line)?;
     write_wav(&emergency, &sine(1_000.0, 0.03, 7))?;
-    let output = Output::live(&server).with(&rules(&emergency, ""));
+    let shelf = folder.path().join("recordings");
+    let recording = format!("\n[recording]\nfolder = \"{}\"\nbudget = \"100 MB\"\n", shelf.display());
+    let output = Output::live(&server).with(&rules(&emergency, &recording));
     let settings = Settings::new(Input::File(programme), output);
     let daemon = Daemon::start(&settings)?;
     daemon.wait_until_verified(SOON)?;
@@ -124,12 +126,26 @@ fn a_line_that_falls_silent_gives_way_to_the_file_and_comes_back() -> Result<()>
     let (from, to) = longest_run(&dead);
     // The act's time, and the part of the crossfade of 1 s in which the file is still faint; a tenth at each end.
     ensure!(to - from <= 10 * ACT_SECONDS + 10 + 2, "{} tenths of a second of dead air", to - from);
+    // On the way back nothing but the crossfade.
+    let (from, to) =
+        longest_run(&dead.iter().enumerate().map(|(at, &is)| is && at >= to).collect::<Vec<_>>());
+    ensure!(to - from <= 10 + 2, "{} tenths of a second of dead air on the way back", to - from);
     let (from, to) = longest_run(&file);
     // Without the fades.
     let heard = loudness(&proof.decoded[(from + 12) * HZ / 10..(to - 12) * HZ / 10])?;
     let (from, to) = longest_run(&line);
     let meant = loudness(&proof.decoded[(from + 12) * HZ / 10..(to - 12) * HZ / 10])?;
     ensure!((heard - meant).abs() < 1.0, "the file is heard at {heard} LUFS, the programme at {meant}");
+    // What was sent around the change, and around the way back, is kept apart.
+    for change in ["line-in-to-emergency", "emergency-to-line-in"] {
+        mainstay_e2e::wait::until("the moment is kept apart", SOON, || {
+            let clips = fs::read_dir(shelf.join("incidents")).map_err(|error| error.to_string())?;
+            let mut names =
+                clips.filter_map(Result::ok).map(|clip| clip.file_name().to_string_lossy().into_owned());
+            let is_it = |name: &String| name.contains(change) && name.ends_with(".mp3");
+            names.find(is_it).ok_or_else(|| format!("no clip of {change}"))
+        })?;
+    }
     Ok(())
 }
 
