@@ -177,16 +177,16 @@ impl Look {
     ) {
         let Some((address, uplink)) = self.to else { return };
         (self.listeners, self.nothing_there) = (None, false);
-        let links = [primary, other].map(|place| {
-            let place = place?;
+        let stats: fn(&_, &_) -> _ = request::admin_stats;
+        let links = [(primary, stats), (other, request::admin_clients)].map(|(place, request)| {
             let link = ground.link();
-            let mount = &ground.mounts[place];
+            let mount = &ground.mounts[place?];
             ground.out.push_back(Output::Ask {
                 link,
                 uplink,
                 address,
                 tls: mount.tls(),
-                request: Some(request::admin_stats(mount.config(), ground.agent)),
+                request: Some(request(mount.config(), ground.agent)),
                 question: Question::Source { path: mount.config().path.clone() },
                 patience: AGAIN,
             });

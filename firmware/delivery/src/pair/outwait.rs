@@ -52,7 +52,7 @@ impl Pair {
         let Phase::Doubt(doubt) = &mut self.phase else { return false };
         let evicts = evict && doubt.look.eviction != Eviction::Refused;
         // A source whose end was seen has ended.
-        let over = waited >= timeout.saturating_add(SLACK) || moved || (gone && !path_gone);
+        let over = waited >= timeout.saturating_add(LONGEST) || moved || (gone && !path_gone);
         if evicts || over || doubt.is_of_its_own_kind() {
             return false;
         }
@@ -157,6 +157,8 @@ const ASKED: Duration = Duration::from_millis(400);
 const ROOM: Duration = Duration::from_secs(5);
 /// The longest turn, twice, and a little: whole seconds are compared, at the beginning of a turn (`source.c`).
 pub(super) const SLACK: Duration = Duration::from_millis(1500);
+/// Within this of the timeout the listeners are there, or something is not as it should be.
+const LONGEST: Duration = Duration::from_secs(2);
 /// A server may end a source sooner than it said.
 const ASK_CALMLY: Duration = Duration::from_millis(500);
 const ASK: Duration = Duration::from_millis(30);

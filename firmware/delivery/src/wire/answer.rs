@@ -130,7 +130,8 @@ fn source_of(text: &str, path: &str) -> Answer {
     Answer::Source {
         read: figure("total_bytes_read"),
         agent: element(entry, "user_agent").map(|agent| agent.chars().take(64).collect()),
-        listeners: figure("listeners"),
+        // 2.4's list of clients has a capital there.
+        listeners: figure("listeners").or_else(|| figure("Listeners")),
         address: element(entry, "source_ip").and_then(|text| text.trim().parse().ok()),
     }
 }

@@ -96,6 +96,14 @@ pub fn admin_stats(config: &MountConfig, agent: &str) -> Vec<u8> {
     get(config, agent, &target, true)
 }
 
+/// Asks who listens to the mount at this moment (`/admin/listclients?mount=`, Icecast 2.4, 2.5 and kh; source credentials will do).
+/// What `/admin/stats` says of that may be 0.3 s old.
+#[must_use]
+pub fn admin_clients(config: &MountConfig, agent: &str) -> Vec<u8> {
+    let target = format!("/admin/listclients?mount={}", utf8_percent_encode(&config.path, QUERY));
+    get(config, agent, &target, true)
+}
+
 /// Ends the mount's source (`/admin/killsource`). GET: 2.4 refuses anything else.
 #[must_use]
 pub fn evict(config: &MountConfig, agent: &str) -> Vec<u8> {

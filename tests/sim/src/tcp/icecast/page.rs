@@ -65,7 +65,7 @@ impl Icecast {
                 path if path.starts_with("/admin/") && !allowed => self.say(reach, id, UNAUTHORISED),
                 "/admin/killsource" => self.evict(reach, id, request),
                 "/admin/metadata" => self.retitle(reach, id, request),
-                "/admin/stats" => self.stats(reach, id, request),
+                "/admin/stats" | "/admin/listclients" => self.stats(reach, id, request),
                 path => self.listener_asks(reach, id, path),
             },
             _ => self.say(reach, id, "HTTP/1.0 405 Method Not Allowed\r\n\r\n"),
