@@ -50,13 +50,13 @@ fn two_uplinks() -> Result<(Namespace, Namespace)> {
 }
 
 /// A folder with settings of a pair that hands over, by hand: what is proven and the uplinks are added.
-fn folder(settings: &Settings) -> Result<TempDir> {
+fn folder(settings: &Settings, more: &str) -> Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("mainstay-box-").tempdir()?;
     let path = settings.write(folder.path())?;
     let text =
         std::fs::read_to_string(&path)?.replace("name = \"main\"\n", "name = \"main\"\nsettle = \"3 s\"\n");
     let uplink = |n: u8| format!("\n[[uplink]]\nname = \"uplink-{n}\"\ninterface = \"up{n}\"\n");
-    std::fs::write(&path, format!("{text}{PROVEN}{}{}", uplink(0), uplink(1)))?;
+    std::fs::write(&path, format!("{text}{PROVEN}{}{}{more}", uplink(0), uplink(1)))?;
     Ok(folder)
 }
 
@@ -88,11 +88,14 @@ fn a_drill_is_heard_whole_and_remembered_over_a_restart() -> Result<()> {
         Mount::icecast(format!("http://{INGEST}:{}{path}", server.port()), Codec::Mp3, kbit)
     };
     let shelf = tempfile::tempdir()?;
-    let recording = format!("\n[recording]\nfolder = \"{}\"\nbudget = \"100 MB\"\n", shelf.path().display());
-    let pair = Output::pair("main", mount("/live", 320), mount("/live_fallback", 192)).with(&recording);
+    let recording = format!(
+        "\n[recording]\nfolder = \"{}\"\noutput = \"main\"\nbudget = \"100 MB\"\n",
+        shelf.path().display()
+    );
+    let pair = Output::pair("main", mount("/live", 320), mount("/live_fallback", 192));
     let settings = Settings::new(input, pair);
     let start = |folder| home.inside(|| Daemon::start_in(Build::Debug, &settings, folder))?;
-    let mut daemon = start(folder(&settings)?)?;
+    let mut daemon = start(folder(&settings, &recording)?)?;
     daemon.wait_for("both uplinks are up and the fallback is held", SOON, |status| {
         let fallback = daemon::mount(status, "main", Role::Fallback);
         fallback.is_ok_and(|mount| mount.state == MountState::Held)
@@ -139,7 +142,7 @@ fn a_drill_is_heard_whole_and_remembered_over_a_restart() -> Result<()> {
     kept.extend_from_slice(br#"{"output":"main","be"#);
     daemon.end()?;
     drop(daemon);
-    let folder = folder(&settings)?;
+    let folder = folder(&settings, &recording)?;
     std::fs::write(folder.path().join("state/incidents.jsonl"), kept)?;
     let daemon = start(folder)?;
     let again = mainstay_e2e::wait::until("the log of incidents is read", SOON, || {

@@ -101,7 +101,8 @@ fn a_line_that_falls_silent_gives_way_to_the_file_and_comes_back() -> Result<()>
     write_wav(&programme, &line)?;
     write_wav(&emergency, &sine(1_000.0, 0.03, 7))?;
     let shelf = folder.path().join("recordings");
-    let recording = format!("\n[recording]\nfolder = \"{}\"\nbudget = \"100 MB\"\n", shelf.display());
+    let recording =
+        format!("\n[recording]\nfolder = \"{}\"\noutput = \"main\"\nbudget = \"100 MB\"\n", shelf.display());
     let output = Output::live(&server).with(&rules(&emergency, &recording));
     let settings = Settings::new(Input::File(programme), output);
     let daemon = Daemon::start(&settings)?;
