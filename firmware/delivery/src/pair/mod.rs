@@ -462,6 +462,8 @@ impl Pair {
             && sight.owes
             && !sight.path.zero_window
             && ground.now.since(sight.progress) >= doubt::look_after(&sight, self.learned)
+            // What was acknowledged meanwhile may not have been looked at yet.
+            && ground.with(self.primary, Mount::is_fresh)
         {
             self.begin_doubt(ground, "no byte is acknowledged");
         }
