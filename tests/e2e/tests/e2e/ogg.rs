@@ -8,7 +8,7 @@ use mainstay_e2e::browser::Visitor;
 use mainstay_e2e::daemon::{self, Daemon};
 use mainstay_e2e::decode;
 use mainstay_e2e::icecast::{Headend, Icecast, Version};
-use mainstay_e2e::settings::{Mount, Output, Settings};
+use mainstay_e2e::settings::{Input, Mount, Output, Settings};
 use mainstay_e2e::{metronome as programme, wait};
 use units::Codec;
 use units::snapshot::Role;
@@ -54,6 +54,17 @@ fn played(
     })
 }
 
+/// The box with a mount of each kind on air.
+fn on_air(server: &Icecast, input: Input) -> Result<Daemon> {
+    let outputs = KINDS
+        .iter()
+        .map(|&(codec, path)| Output::alone(codec.name(), Mount::icecast(server.url(path), codec, 128)))
+        .collect();
+    let daemon = Daemon::start(&Settings { input, outputs, meters: true, title_file: None })?;
+    daemon.wait_until_verified(SOON)?;
+    Ok(daemon)
+}
+
 fn set_title(daemon: &Daemon, title: &str) -> Result<()> {
     let set = daemon.cli(&["title", title])?;
     ensure!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
@@ -67,12 +78,7 @@ fn titles_and_a_server_that_restarts_leave_ogg_clean() -> Result<()> {
     for version in VERSIONS {
         let mut server = Headend { version, ..Headend::default() }.start()?;
         let (_folder, input) = metronome()?;
-        let outputs = KINDS
-            .iter()
-            .map(|&(codec, path)| Output::alone(codec.name(), Mount::icecast(server.url(path), codec, 128)))
-            .collect();
-        let daemon = Daemon::start(&Settings { input, outputs, meters: true, title_file: None })?;
-        daemon.wait_until_verified(SOON)?;
+        let daemon = on_air(&server, input)?;
         played(&server, &daemon, &KINDS, true, || {
             wait::pause(Duration::from_secs(2));
             set_title(&daemon, FIRST)?;
@@ -105,12 +111,7 @@ fn titles_and_a_server_that_restarts_leave_ogg_clean() -> Result<()> {
 fn a_browser_plays_ogg_on_over_titles() -> Result<()> {
     let server = Headend::default().start()?;
     let (_folder, input) = metronome()?;
-    let outputs = KINDS
-        .iter()
-        .map(|&(codec, path)| Output::alone(codec.name(), Mount::icecast(server.url(path), codec, 128)))
-        .collect();
-    let daemon = Daemon::start(&Settings { input, outputs, meters: true, title_file: None })?;
-    daemon.wait_until_verified(SOON)?;
+    let daemon = on_air(&server, input)?;
     for (_, path) in KINDS {
         let mut visitor = Visitor::open(&server.url(path), LATER)?;
         let before = visitor.look().context("it plays")?;
